@@ -1,0 +1,167 @@
+//! The projection of a watch onto targets, for activator and scaler alike.
+//!
+//! A *target* is what a client, a policy or a wake speaks of: a SandboxClaim together with the Sandbox
+//! bound to it, or a Sandbox that no claim controls. Its key is the claim's where there is one, so that
+//! it stays the same while replicas come and go under the claim.
+//!
+//! - A claim is bound to the Sandbox that it controls and that its status names, or that has its name
+//!   (a cold start). Of two such, one that is not being deleted comes first. Any other Sandbox that a
+//!   claim controls is on its way in or out and is nobody's target.
+//! - A claim whose name a reachable Sandbox has that it does not control is shadowed: the Sandbox's own
+//!   name wins, and the Sandbox bound to the claim goes by its own name.
+//! - A member of a pool is no target until a claim controls it.
+//! - A pod belongs to the Sandbox whose UID, name and namespace its controller reference has. Where two
+//!   of one Sandbox live, neither is its pod: to pick one could be to pick the wrong one.
+//!
+//! Nothing is stored per target: a target is put together when asked for, out of one look-up per object.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::SandboxKey;
+use crate::change::{Change, ClaimFacts, PodFacts, SandboxFacts};
+use crate::policy::{Candidate, Policies};
+use crate::scaled_sandbox::PolicyFacts;
+
+use texts::Texts;
+
+mod join;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+/// A sandbox as everybody speaks of it, with all that is known about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The claim's key where there is a claim, else the Sandbox's.
+    pub key: SandboxKey,
+    /// The Sandbox, unless the claim is unbound or released.
+    pub sandbox: Option<(SandboxKey, Arc<SandboxFacts>)>,
+    /// The pod that the Sandbox's UID controls and that is not being deleted.
+    pub pod: Option<Arc<PodFacts>>,
+    /// A pod of that UID is still being deleted.
+    pub terminating: bool,
+    /// The claim, if one controls the Sandbox or waits for one.
+    pub claim: Option<(SandboxKey, Arc<ClaimFacts>)>,
+    /// The policy that governs it.
+    pub policy: Option<(SandboxKey, Arc<PolicyFacts>)>,
+}
+
+/// A target that a policy names or selects, but that another governs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overruled {
+    /// The target.
+    pub target: SandboxKey,
+    /// The policy that governs it.
+    pub by: SandboxKey,
+}
+
+/// All objects of a watch, joined.
+#[derive(Debug, Default)]
+pub struct Index {
+    sandboxes: BTreeMap<SandboxKey, Arc<SandboxFacts>>,
+    claims: BTreeMap<SandboxKey, Arc<ClaimFacts>>,
+    /// By the pod's own name, with the key of the Sandbox that controls it.
+    pods: BTreeMap<SandboxKey, (SandboxKey, Arc<PodFacts>)>,
+    /// Pods by the Sandbox that controls them, nearly always one; nothing for a sleeping Sandbox.
+    pods_of: BTreeMap<SandboxKey, Vec<SandboxKey>>,
+    policies: Policies,
+    texts: Texts,
+    synced: bool,
+}
+
+impl Index {
+    /// Takes one change; answers the keys of the targets that look different now. A key among them for
+    /// which [`Index::target`] answers nothing, or a target with another key, is gone.
+    pub fn apply(&mut self, change: Change) -> Vec<SandboxKey> {
+        match change {
+            Change::Sandbox(key, facts) => self.apply_sandbox(key, facts),
+            Change::Claim(key, facts) => self.apply_claim(key, facts),
+            Change::Pod(key, facts) => self.apply_pod(key, facts),
+            Change::Policy(key, facts) => self.apply_policy(key, facts),
+            Change::Synced => {
+                self.synced = true;
+                Vec::new()
+            }
+        }
+    }
+
+    /// The target that goes by this name: its key, or the own name of its Sandbox.
+    #[must_use]
+    pub fn target(&self, name: &SandboxKey) -> Option<Target> {
+        let named = self.sandboxes.get_key_value(name);
+        if let Some((found, goes_by)) = named.and_then(|found| Some((found, self.goes_by(found)?)))
+        {
+            let claim = self.claim_of(found);
+            return Some(self.assemble(&goes_by, Some(found), claim));
+        }
+        let claim = self.claims.get_key_value(name)?;
+        Some(self.assemble(claim.0, self.bound(claim), Some(claim)))
+    }
+
+    /// Keys of all targets: those with a Sandbox first, both parts ordered by name.
+    pub fn targets(&self) -> impl Iterator<Item = SandboxKey> {
+        let present = self
+            .sandboxes
+            .iter()
+            .filter_map(|found| self.goes_by(found));
+        let waiting = self.claims.iter().filter(|claim| {
+            self.bound(*claim).is_none()
+                && self
+                    .sandboxes
+                    .get_key_value(claim.0)
+                    .is_none_or(|found| !self.reachable(found))
+        });
+        present.chain(waiting.map(|(key, _)| key.clone()))
+    }
+
+    /// The targets that `policy` names or selects, but that another policy governs.
+    #[must_use]
+    pub fn overruled(&self, policy: &SandboxKey) -> Vec<Overruled> {
+        let Some(facts) = self.policies.get(policy) else {
+            return Vec::new();
+        };
+        let names = self.governable(policy, [Some(facts), None]);
+        let lost = names.iter().filter_map(|name| {
+            let target = self.keyed(name)?;
+            let candidate = target.candidate();
+            let (by, _) = self.policies.governing(&candidate)?;
+            let lost = by != policy && self.policies.applies(policy, &candidate);
+            lost.then(|| Overruled {
+                target: target.key.clone(),
+                by: by.clone(),
+            })
+        });
+        lost.collect()
+    }
+
+    /// All policies.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Whether everything that existed when the watch began has been told.
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.synced
+    }
+}
+
+impl Target {
+    /// What a policy looks at.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            namespace: self.key.namespace(),
+            sandbox: self
+                .sandbox
+                .as_ref()
+                .map(|(key, facts)| (key.name(), &facts.labels)),
+            claim: self
+                .claim
+                .as_ref()
+                .map(|(key, facts)| (key.name(), &facts.labels)),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a ScaledSandbox may say, once as CEL for the API server and once as Rust for where there is none.
+//!
+//! Both have the same sentence, and it says what to write instead. The schema carries the same bounds as
+//! `minimum` and `maximum` for editors and `kubectl explain`.
+
+use serde_json::{Value, json};
+
+use super::ScaledSandboxSpec;
+use crate::key::is_label;
+use crate::selector::Selector;
+
+/// One year: beyond it a duration is more likely milliseconds than meant.
+pub(super) const LONGEST: u32 = 31_536_000;
+/// One hour: no client and no load balancer waits longer.
+pub(super) const LONGEST_WAIT: u32 = 3600;
+/// A hundred times the default; each parked request holds a connection.
+pub(super) const MOST_PARKED: u32 = 100_000;
+/// Longest path of the busy probe, in bytes.
+const LONGEST_PATH: usize = 1024;
+
+/// A field of a ScaledSandbox that cannot be, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct FieldError {
+    /// Path from the object's root, as `spec.park.maxWait`.
+    pub field: String,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// One rule, in both forms.
+struct Rule {
+    /// Path below `spec`; empty for the spec itself.
+    field: &'static str,
+    /// Holds where the spec is good.
+    cel: &'static str,
+    message: &'static str,
+    /// The same in Rust.
+    holds: fn(&ScaledSandboxSpec) -> bool,
+}
+
+/// Everything wrong with a spec; empty where nothing is.
+#[must_use]
+pub fn validate(spec: &ScaledSandboxSpec) -> Vec<FieldError> {
+    let broken = RULES.iter().filter(|rule| !(rule.holds)(spec));
+    let mut errors: Vec<FieldError> = broken.map(|rule| error(rule.field, rule.message)).collect();
+    if let Some(Err(invalid)) = spec.selector.as_ref().map(Selector::read) {
+        errors.push(error("selector", &invalid.to_string()));
+    }
+    errors
+}
+
+fn error(field: &str, message: &str) -> FieldError {
+    let dot = if field.is_empty() { "" } else { "." };
+    FieldError {
+        field: format!("spec{dot}{field}"),
+        message: message.to_owned(),
+    }
+}
+
+/// `x-kubernetes-validations` of the spec.
+pub(super) fn validations() -> Value {
+    let rules = RULES.iter().map(|rule| {
+        let mut entry = json!({ "rule": rule.cel, "message": rule.message });
+        if !rule.field.is_empty() {
+            entry["fieldPath"] = format!(".{}", rule.field).into();
+        }
+        entry
+    });
+    rules.collect()
+}
+
+/// The API's LabelSelector, with the bounds that let the API server price a rule over it.
+pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let text = json!({ "type": "string", "maxLength": 317 });
+    let value = json!({ "type": "string", "maxLength": 63 });
+    let rule = json!([{
+        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 \
+                 : !has(self.values) || size(self.values) == 0",
+        "message": "In and NotIn need at least one value, Exists and DoesNotExist take none: \
+                    write values: [a, b] or leave values out",
+    }]);
+    schemars::json_schema!({
+        "type": "object",
+        "description": "Every Sandbox and SandboxClaim of the namespace whose labels match; {} is all of \
+                        them. Exactly one of scaleTargetRef and selector.",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels and their values, all of them.",
+                "additionalProperties": value,
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Requirements, all of them.",
+                "maxItems": 32,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": { "description": "Label.", "type": "string", "minLength": 1, "maxLength": 317 },
+                        "operator": {
+                            "type": "string",
+                            "description": "In, NotIn, Exists or DoesNotExist.",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                            "maxLength": 12,
+                        },
+                        "values": {
+                            "type": "array",
+                            "description": "At least one for In and NotIn, none for the others.",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": text,
+                        },
+                    },
+                    "x-kubernetes-validations": rule,
+                },
+            },
+        },
+    })
+}
+
+const RULES: [Rule; 14] = [
+    Rule {
+        field: "",
+        cel: "has(self.scaleTargetRef) != has(self.selector)",
+        message: "write exactly one of scaleTargetRef (one sandbox by name) and selector (a fleet by label)",
+        holds: |spec| spec.scale_target_ref.is_some() != spec.selector.is_some(),
+    },
+    Rule {
+        field: "scaleTargetRef",
+        cel: "!has(self.scaleTargetRef) || \
+              self.scaleTargetRef.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
+        message: "write the name of a Sandbox or SandboxClaim of this namespace: 1 to 63 of a-z, 0-9 and \
+                  '-', starting and ending with a letter or digit",
+        holds: |spec| {
+            spec.scale_target_ref
+                .as_ref()
+                .is_none_or(|target| is_label(&target.name))
+        },
+    },
+    Rule {
+        field: "cooldownPeriod",
+        cel: "self.cooldownPeriod >= 0 && self.cooldownPeriod <= 31536000",
+        message: "write whole seconds from 0 to 31536000 (a year), as in 300",
+        holds: |spec| spec.cooldown_period <= LONGEST,
+    },
+    Rule {
+        field: "initialCooldownPeriod",
+        cel: "self.initialCooldownPeriod >= 0 && self.initialCooldownPeriod <= 31536000",
+        message: "write whole seconds from 0 to 31536000 (a year), as in 600",
+        holds: |spec| spec.initial_cooldown_period <= LONGEST,
+    },
+    Rule {
+        field: "minimumUptime",
+        cel: "self.minimumUptime >= 0 && self.minimumUptime <= 31536000",
+        message: "write whole seconds from 0 to 31536000 (a year), as in 10",
+        holds: |spec| spec.minimum_uptime <= LONGEST,
+    },
+    Rule {
+        field: "websocketIdle",
+        cel: "self.websocketIdle >= 1 && self.websocketIdle <= 31536000",
+        message: "write whole seconds from 1 to 31536000 (a year), as in 600",
+        holds: |spec| (1..=LONGEST).contains(&spec.websocket_idle),
+    },
+    Rule {
+        field: "wake.deadline",
+        cel: "self.wake.deadline >= 1 && self.wake.deadline <= 3600",
+        message: "write whole seconds from 1 to 3600 (an hour), as in 60",
+        holds: |spec| (1..=LONGEST_WAIT).contains(&spec.wake.deadline),
+    },
+    Rule {
+        field: "park.maxRequests",
+        cel: "self.park.maxRequests >= 1 && self.park.maxRequests <= 100000",
+        message: "write a count from 1 to 100000, as in 1000; to let nothing wake the sandbox, write paused: true",
+        holds: |spec| (1..=MOST_PARKED).contains(&spec.park.max_requests),
+    },
+    Rule {
+        field: "park.maxWait",
+        cel: "self.park.maxWait >= 1 && self.park.maxWait <= 3600",
+        message: "write whole seconds from 1 to 3600 (an hour), as in 55",
+        holds: |spec| (1..=LONGEST_WAIT).contains(&spec.park.max_wait),
+    },
+    Rule {
+        field: "park.releaseConcurrency",
+        cel: "self.park.releaseConcurrency >= 0 && self.park.releaseConcurrency <= 100000",
+        message: "write a count from 1 to 100000, or 0 to start slow and double as answers come",
+        holds: |spec| spec.park.release_concurrency <= MOST_PARKED,
+    },
+    Rule {
+        field: "busy.path",
+        cel: "!has(self.busy) || self.busy.path.startsWith('/') && size(self.busy.path) <= 1024",
+        message: "write an absolute path of at most 1024 bytes, as in /busy",
+        holds: |spec| {
+            let good = |path: &str| path.starts_with('/') && path.len() <= LONGEST_PATH;
+            spec.busy.as_ref().is_none_or(|busy| good(&busy.path))
+        },
+    },
+    Rule {
+        field: "busy.port",
+        cel: "!has(self.busy) || !has(self.busy.port) || self.busy.port >= 1 && self.busy.port <= 65535",
+        message: "write a container port from 1 to 65535, or leave it out for 8888",
+        holds: |spec| spec.busy.as_ref().is_none_or(|busy| busy.port != Some(0)),
+    },
+    Rule {
+        field: "busy.period",
+        cel: "!has(self.busy) || self.busy.period >= 1 && self.busy.period <= 3600",
+        message: "write whole seconds from 1 to 3600 (an hour), as in 15",
+        holds: |spec| {
+            spec.busy
+                .as_ref()
+                .is_none_or(|busy| (1..=LONGEST_WAIT).contains(&busy.period))
+        },
+    },
+    Rule {
+        field: "triggers",
+        cel: "size(self.triggers) <= 16",
+        message: "write at most 16 triggers",
+        holds: |spec| spec.triggers.len() <= 16,
+    },
+];
