@@ -1,0 +1,239 @@
+//! The whole of what a scaler may write, each write fenced by UID and epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use reveille_crds::SandboxKey;
+use reveille_crds::change::Hold;
+use reveille_crds::names::{annotation, label};
+use reveille_crds::sandbox::OperatingMode;
+use reveille_crds::scaled_sandbox::{ScaledSandbox, ScaledSandboxStatus};
+
+use super::Store;
+use super::kind::{ClaimObject, SandboxObject};
+
+/// A wake or a sleep of one Sandbox.
+#[derive(Clone, Debug)]
+pub struct ModeChange {
+    /// The Sandbox's own key.
+    pub key: SandboxKey,
+    /// Its UID.
+    pub uid: Arc<str>,
+    /// Its epoch as the writer knows it.
+    pub epoch: u64,
+    /// Its mode as the writer knows it.
+    pub from: OperatingMode,
+    /// The mode wanted.
+    pub to: OperatingMode,
+    /// Cause, as the annotation says it.
+    pub cause: &'static str,
+}
+
+/// A release or a binding of one claim.
+#[derive(Clone, Debug)]
+pub struct ClaimChange {
+    /// The claim's key.
+    pub key: SandboxKey,
+    /// Its UID; for a released claim the one it had.
+    pub uid: Arc<str>,
+    /// Its epoch as the writer knows it.
+    pub epoch: u64,
+    /// Cause, as the annotation says it.
+    pub cause: &'static str,
+}
+
+/// Why an intent was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntentError {
+    /// There is no such object.
+    #[error("not found")]
+    NotFound,
+    /// The object is not what the writer thought; look again and decide afresh.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// It may not be done to this object.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The store cannot be reached.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl IntentError {
+    /// Whether the very same write may succeed later.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl Store {
+    /// Wakes a Sandbox or puts it to sleep; answers the new epoch.
+    ///
+    /// # Errors
+    /// `Conflict` unless UID, epoch and mode are as told and the object is not being deleted; `Denied`
+    /// for an unclaimed member of a warm pool.
+    pub fn set_mode(&self, change: &ModeChange) -> Result<u64, IntentError> {
+        self.try_update(&change.key, |object: &mut SandboxObject| {
+            let sandbox = &mut object.sandbox;
+            let epoch = fence(&sandbox.metadata, &change.uid, change.epoch)?;
+            if labels(&sandbox.metadata).is_some_and(|labels| labels.contains_key(label::WARM_POOL))
+            {
+                return Err(IntentError::Denied(
+                    "an unclaimed member of a warm pool".to_owned(),
+                ));
+            }
+            if sandbox.spec.operating_mode != change.from {
+                return Err(IntentError::Conflict(format!(
+                    "it is {:?} already",
+                    sandbox.spec.operating_mode
+                )));
+            }
+            sandbox.spec.operating_mode = change.to;
+            stamp(&mut sandbox.metadata, epoch, change.to, change.cause);
+            Ok(epoch)
+        })
+    }
+
+    /// Puts a claim to sleep: it and its Sandbox go, its manifest is remembered. Answers the new epoch.
+    ///
+    /// # Errors
+    /// `Conflict` unless UID and epoch are as told and it is neither released nor being deleted.
+    pub fn release_claim(&self, change: &ClaimChange) -> Result<u64, IntentError> {
+        let (epoch, sandbox) = self.try_update(&change.key, |object: &mut ClaimObject| {
+            let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
+            if object.released {
+                return Err(IntentError::Conflict("it is released already".to_owned()));
+            }
+            object.released = true;
+            let bound = object.claim.status.take().and_then(|status| status.sandbox);
+            let meta = &mut object.claim.metadata;
+            let named = meta
+                .annotations
+                .as_mut()
+                .and_then(|all| all.remove(annotation::SANDBOX_NAME));
+            stamp(meta, epoch, OperatingMode::Suspended, change.cause);
+            Ok((epoch, bound.map(|bound| bound.name).or(named)))
+        })?;
+        // A claim that was never bound may still have a cold start under its own name.
+        let name = sandbox.unwrap_or_else(|| change.key.name().to_owned());
+        if let Ok(key) = change.key.sibling(&name)
+            && self
+                .get::<SandboxObject>(&key)
+                .is_some_and(|object| owned_by(&object, &change.uid))
+        {
+            self.delete::<SandboxObject>(&key);
+        }
+        Ok(epoch)
+    }
+
+    /// Wakes a released claim: it is created again, with a new UID. Answers the new epoch.
+    ///
+    /// # Errors
+    /// `Conflict` unless UID and epoch are as told and it is released.
+    pub fn bind_claim(&self, change: &ClaimChange) -> Result<u64, IntentError> {
+        self.try_update(&change.key, |object: &mut ClaimObject| {
+            let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
+            if !object.released {
+                return Err(IntentError::Conflict("it is bound already".to_owned()));
+            }
+            object.released = false;
+            let meta = &mut object.claim.metadata;
+            meta.uid = Some(uuid::Uuid::new_v4().to_string());
+            meta.creation_timestamp = Some(Time(Timestamp::now()));
+            stamp(meta, epoch, OperatingMode::Running, change.cause);
+            Ok(epoch)
+        })
+    }
+
+    /// Pins a Sandbox, or takes the pin away.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such Sandbox.
+    pub fn set_hold(&self, key: &SandboxKey, hold: Option<Hold>) -> Result<(), IntentError> {
+        self.try_update(key, |object: &mut SandboxObject| {
+            let annotations = object.sandbox.metadata.annotations.get_or_insert_default();
+            let text = match hold {
+                Some(Hold::Awake) => "awake",
+                Some(Hold::Asleep) => "asleep",
+                None => {
+                    annotations.remove(annotation::HOLD);
+                    return Ok(());
+                }
+            };
+            annotations.insert(annotation::HOLD.to_owned(), text.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Writes what a policy governs.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such policy.
+    pub fn set_policy_status(
+        &self,
+        key: &SandboxKey,
+        status: ScaledSandboxStatus,
+    ) -> Result<(), IntentError> {
+        self.try_update(key, |policy: &mut ScaledSandbox| {
+            policy.status = Some(status);
+            Ok(())
+        })
+    }
+}
+
+/// The next epoch, if the object is the one that the writer looked at.
+fn fence(meta: &ObjectMeta, uid: &str, epoch: u64) -> Result<u64, IntentError> {
+    if meta.uid.as_deref() != Some(uid) {
+        return Err(IntentError::Conflict(
+            "it was replaced by another of its name".to_owned(),
+        ));
+    }
+    if meta.deletion_timestamp.is_some() {
+        return Err(IntentError::Conflict("it is being deleted".to_owned()));
+    }
+    let present = epoch_of(meta);
+    if present != epoch {
+        return Err(IntentError::Conflict(format!(
+            "its epoch is {present}, not {epoch}"
+        )));
+    }
+    present
+        .checked_add(1)
+        .ok_or_else(|| IntentError::Denied("no epoch is left".to_owned()))
+}
+
+fn epoch_of(meta: &ObjectMeta) -> u64 {
+    let text = meta
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(annotation::EPOCH));
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn stamp(meta: &mut ObjectMeta, epoch: u64, to: OperatingMode, cause: &str) {
+    let (when, why) = match to {
+        OperatingMode::Running => (annotation::LAST_WAKE, annotation::WAKE_REASON),
+        OperatingMode::Suspended => (annotation::LAST_SLEEP, annotation::SLEEP_REASON),
+    };
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(annotation::EPOCH.to_owned(), epoch.to_string());
+    annotations.insert(when.to_owned(), Timestamp::now().to_string());
+    annotations.insert(why.to_owned(), cause.to_owned());
+}
+
+fn labels(meta: &ObjectMeta) -> Option<&BTreeMap<String, String>> {
+    meta.labels.as_ref()
+}
+
+fn owned_by(object: &SandboxObject, uid: &str) -> bool {
+    let owners = object
+        .sandbox
+        .metadata
+        .owner_references
+        .as_deref()
+        .unwrap_or_default();
+    owners.iter().any(|owner| owner.uid == uid)
+}
