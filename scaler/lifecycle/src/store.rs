@@ -148,10 +148,7 @@ impl Store {
     }
 
     pub(crate) fn get<T: Stored>(&self, key: &SandboxKey) -> Option<Arc<T>> {
-        let state = self.inner.state.lock();
-        T::table(&state.tables)
-            .get(key)
-            .map(|entry| Arc::clone(&entry.object))
+        self.inner.state.lock().get(key).map(Arc::clone)
     }
 
     pub(crate) fn keys<T: Stored>(&self) -> Vec<SandboxKey> {
@@ -171,9 +168,7 @@ impl Store {
 
     pub(crate) fn insert<T: Stored>(&self, key: &SandboxKey, mut object: T) {
         self.write(|state| {
-            let old = T::table(&state.tables)
-                .get(key)
-                .map(|entry| Arc::clone(&entry.object));
+            let old = state.get(key).map(Arc::clone);
             state.version += 1;
             let meta = object.meta_mut();
             fill(meta, key, state.version, old.as_deref().map(T::meta));
@@ -182,7 +177,7 @@ impl Store {
             {
                 bump(object.meta_mut());
             }
-            state.put(key, object)
+            state.put(key, object);
         });
     }
 
@@ -201,61 +196,73 @@ impl Store {
         key: &SandboxKey,
         change: impl FnOnce(&mut T) -> Result<R, IntentError>,
     ) -> Result<R, IntentError> {
-        let mut result = Err(IntentError::NotFound);
-        self.write(|state| {
-            let Some(old) = T::table(&state.tables)
-                .get(key)
-                .map(|entry| Arc::clone(&entry.object))
-            else {
-                return false;
-            };
-            let mut new = T::clone(&old);
-            result = change(&mut new);
-            if result.is_err() || *old == new {
-                return false;
-            }
-            state.version += 1;
-            new.meta_mut().resource_version = Some(state.version.to_string());
-            if !old.same_spec(&new) {
-                bump(new.meta_mut());
-            }
-            state.put(key, new)
-        });
-        result
+        self.write(|state| state.edit(key, change))
     }
 
     /// Sets the deletion timestamp; whoever looks after the object removes it when its rest is gone.
     pub(crate) fn delete<T: Stored>(&self, key: &SandboxKey) {
-        self.update::<T, ()>(key, |object| {
-            object
-                .meta_mut()
-                .deletion_timestamp
-                .get_or_insert_with(|| Time(Timestamp::now()));
-        });
+        self.write(|state| state.delete::<T>(key));
     }
 
     pub(crate) fn remove<T: Stored>(&self, key: &SandboxKey) {
         self.write(|state| {
-            if T::table_mut(&mut state.tables).remove(key).is_none() {
-                return false;
+            if T::table_mut(&mut state.tables).remove(key).is_some() {
+                state.version += 1;
+                state.mark(T::KIND, key, true);
             }
-            state.version += 1;
-            state.mark(T::KIND, key, true);
-            true
         });
     }
 
-    /// Runs `change` under the lock and wakes the watchers after it, if it says that they should look.
-    fn write(&self, change: impl FnOnce(&mut State) -> bool) {
-        let changed = change(&mut self.inner.state.lock());
-        if changed {
+    /// Runs `change` under the lock and wakes the watchers after it, if it wrote anything.
+    fn write<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.inner.state.lock();
+        let before = state.version;
+        let result = change(&mut state);
+        let wrote = state.version != before;
+        drop(state);
+        if wrote {
             self.inner.changed.notify_waiters();
         }
+        result
     }
 }
 
 impl State {
-    fn put<T: Stored>(&mut self, key: &SandboxKey, object: T) -> bool {
+    fn get<T: Stored>(&self, key: &SandboxKey) -> Option<&Arc<T>> {
+        T::table(&self.tables).get(key).map(|entry| &entry.object)
+    }
+
+    /// Changes an object in place; nothing is changed when `change` answers an error.
+    fn edit<T: Stored, R>(
+        &mut self,
+        key: &SandboxKey,
+        change: impl FnOnce(&mut T) -> Result<R, IntentError>,
+    ) -> Result<R, IntentError> {
+        let old = Arc::clone(self.get::<T>(key).ok_or(IntentError::NotFound)?);
+        let mut new = T::clone(&old);
+        let result = change(&mut new)?;
+        if *old != new {
+            self.version += 1;
+            new.meta_mut().resource_version = Some(self.version.to_string());
+            if !old.same_spec(&new) {
+                bump(new.meta_mut());
+            }
+            self.put(key, new);
+        }
+        Ok(result)
+    }
+
+    /// What is not there needs no deletion.
+    fn delete<T: Stored>(&mut self, key: &SandboxKey) {
+        let marked = self.edit(key, |object: &mut T| {
+            let deleted = &mut object.meta_mut().deletion_timestamp;
+            deleted.get_or_insert_with(|| Time(Timestamp::now()));
+            Ok(())
+        });
+        drop(marked);
+    }
+
+    fn put<T: Stored>(&mut self, key: &SandboxKey, object: T) {
         let facts = object.facts().map(Arc::new);
         let table = T::table_mut(&mut self.tables);
         let told = facts.as_deref() != table.get(key).and_then(|old| old.facts.as_deref());
@@ -267,7 +274,6 @@ impl State {
             },
         );
         self.mark(T::KIND, key, told);
-        true
     }
 
     fn mark(&mut self, kind: Kind, key: &SandboxKey, facts_changed: bool) {

@@ -57,6 +57,12 @@ pub(super) fn parse(part: &Part<'_>) -> Result<Option<Value>, String> {
         with_snippet: false,
         ..serde_saphyr::Options::default()
     };
+    if let Some(byte) = part.text.bytes().find(|byte| is_unprintable(*byte)) {
+        // The parser would take a NUL for the end of the text and drop what follows.
+        return Err(format!(
+            "not valid YAML: it holds the control character {byte:#04x}"
+        ));
+    }
     if blank(part.text.strip_prefix("---").unwrap_or(part.text)) {
         return Ok(None);
     }
@@ -69,6 +75,11 @@ pub(super) fn parse(part: &Part<'_>) -> Result<Option<Value>, String> {
             part.line + 1
         )),
     }
+}
+
+/// Control characters that YAML 1.2 §5.1 keeps out of a stream.
+const fn is_unprintable(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
 /// A typed reading of a tree: the value, and the paths of fields that the type does not know.

@@ -115,6 +115,7 @@ fn each_mistake_is_told_with_its_field_and_what_to_write() {
         ("metadata: {name: x}".to_owned(), "kind", "missing"),
         ("- a\n- b".to_owned(), "", "not an object"),
         ("a: b: c".to_owned(), "", "not valid YAML"),
+        ("\0kind: Sandbox".to_owned(), "", "control character 0x00"),
         ("kind: Sandbox\nkind: Sandbox".to_owned(), "", "not valid YAML"),
         (SANDBOX.replace("v1beta1", "v1alpha1"), "apiVersion", "write agents.x-k8s.io/v1beta1"),
         (SANDBOX.replace("name: alice", "labels: {a: b}"), "metadata.name", "missing"),

@@ -1,18 +1,19 @@
 //! The whole of what a scaler may write, each write fenced by UID and epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
+use reveille_crds::claim::SandboxClaim;
 use reveille_crds::names::{annotation, label};
 use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::{ScaledSandbox, ScaledSandboxStatus};
 
-use super::Store;
 use super::kind::{ClaimObject, SandboxObject};
+use super::{State, Store};
 
 /// A wake or a sleep of one Sandbox.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct ClaimChange {
     pub uid: Arc<str>,
     /// Its epoch as the writer knows it.
     pub epoch: u64,
+    /// UID of the Sandbox bound to it as the writer knows it; none for a released claim.
+    pub sandbox: Option<Arc<str>>,
     /// Cause, as the annotation says it.
     pub cause: &'static str,
 }
@@ -100,33 +103,39 @@ impl Store {
     /// Puts a claim to sleep: it and its Sandbox go, its manifest is remembered. Answers the new epoch.
     ///
     /// # Errors
-    /// `Conflict` unless UID and epoch are as told and it is neither released nor being deleted.
+    /// `Conflict` unless UID and epoch are as told, it is neither released nor being deleted, and it has
+    /// no other living Sandbox than the one told of: it may have been bound anew, and that one is in use.
     pub fn release_claim(&self, change: &ClaimChange) -> Result<u64, IntentError> {
-        let (epoch, sandbox) = self.try_update(&change.key, |object: &mut ClaimObject| {
-            let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
-            if object.released {
-                return Err(IntentError::Conflict("it is released already".to_owned()));
+        self.write(|state| {
+            let own = sandboxes_of(state, &change.key);
+            let is_other = |object: &SandboxObject| {
+                let meta = &object.sandbox.metadata;
+                meta.deletion_timestamp.is_none()
+                    && meta.uid.as_deref() != change.sandbox.as_deref()
+            };
+            let rebound = own.iter().any(|(_, object)| is_other(object));
+            let epoch = state.edit(&change.key, |object: &mut ClaimObject| {
+                let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
+                if object.released {
+                    return Err(IntentError::Conflict("it is released already".to_owned()));
+                }
+                if rebound {
+                    return Err(IntentError::Conflict("it is bound to another".to_owned()));
+                }
+                object.released = true;
+                object.claim.status = None;
+                let meta = &mut object.claim.metadata;
+                if let Some(annotations) = &mut meta.annotations {
+                    annotations.remove(annotation::SANDBOX_NAME);
+                }
+                stamp(meta, epoch, OperatingMode::Suspended, change.cause);
+                Ok(epoch)
+            })?;
+            for (key, _) in &own {
+                state.delete::<SandboxObject>(key);
             }
-            object.released = true;
-            let bound = object.claim.status.take().and_then(|status| status.sandbox);
-            let meta = &mut object.claim.metadata;
-            let named = meta
-                .annotations
-                .as_mut()
-                .and_then(|all| all.remove(annotation::SANDBOX_NAME));
-            stamp(meta, epoch, OperatingMode::Suspended, change.cause);
-            Ok((epoch, bound.map(|bound| bound.name).or(named)))
-        })?;
-        // A claim that was never bound may still have a cold start under its own name.
-        let name = sandbox.unwrap_or_else(|| change.key.name().to_owned());
-        if let Ok(key) = change.key.sibling(&name)
-            && self
-                .get::<SandboxObject>(&key)
-                .is_some_and(|object| owned_by(&object, &change.uid))
-        {
-            self.delete::<SandboxObject>(&key);
-        }
-        Ok(epoch)
+            Ok(epoch)
+        })
     }
 
     /// Wakes a released claim: it is created again, with a new UID. Answers the new epoch.
@@ -228,12 +237,32 @@ fn labels(meta: &ObjectMeta) -> Option<&BTreeMap<String, String>> {
     meta.labels.as_ref()
 }
 
-fn owned_by(object: &SandboxObject, uid: &str) -> bool {
-    let owners = object
-        .sandbox
-        .metadata
-        .owner_references
-        .as_deref()
-        .unwrap_or_default();
-    owners.iter().any(|owner| owner.uid == uid)
+/// The Sandboxes that a claim controls: the one it names, and a cold start under its own name.
+fn sandboxes_of(state: &State, claim: &SandboxKey) -> Vec<(SandboxKey, Arc<SandboxObject>)> {
+    let Some(object) = state.get::<ClaimObject>(claim) else {
+        return Vec::new();
+    };
+    let SandboxClaim {
+        metadata, status, ..
+    } = &object.claim;
+    let bound = status.as_ref().and_then(|status| status.sandbox.as_ref());
+    let annotations = metadata.annotations.as_ref();
+    let names: BTreeSet<&str> = [
+        bound.map(|bound| bound.name.as_str()),
+        annotations.and_then(|all| all.get(annotation::SANDBOX_NAME).map(String::as_str)),
+        Some(claim.name()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let found = names.into_iter().filter_map(|name| {
+        let key = claim.sibling(name).ok()?;
+        let sandbox = state.get::<SandboxObject>(&key)?;
+        let owners = sandbox.sandbox.metadata.owner_references.iter().flatten();
+        let own = owners
+            .into_iter()
+            .any(|owner| Some(&owner.uid) == metadata.uid.as_ref());
+        own.then(|| (key, Arc::clone(sandbox)))
+    });
+    found.collect()
 }

@@ -153,8 +153,8 @@ fn an_unclaimed_pool_member_is_nobodys_to_put_to_sleep() {
     ));
 }
 
-#[tokio::test]
-async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
+/// A claim `alice` bound to the Sandbox `pool-abcde`, and its release.
+fn bound() -> (Store, ClaimChange) {
     let store = with("pool-abcde");
     let claim = json!({
         "apiVersion": "extensions.agents.x-k8s.io/v1beta1", "kind": "SandboxClaim",
@@ -166,9 +166,26 @@ async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
             serde_json::from_value(claim).unwrap(),
         )))
         .unwrap();
+    bind(&store, "pool-abcde");
+    let release = ClaimChange {
+        key: key("alice"),
+        uid: "claim-1".into(),
+        epoch: 0,
+        sandbox: uid(&store, "pool-abcde"),
+        cause: "idle",
+    };
+    (store, release)
+}
+
+fn uid(store: &Store, name: &str) -> Option<Arc<str>> {
+    let object = store.get::<SandboxObject>(&key(name)).unwrap();
+    object.sandbox.metadata.uid.as_deref().map(Into::into)
+}
+
+fn bind(store: &Store, name: &str) {
     store.update(&key("alice"), |object: &mut ClaimObject| {
         let bound = BoundSandbox {
-            name: "pool-abcde".to_owned(),
+            name: name.to_owned(),
             pod_ips: Vec::new(),
         };
         object.claim.status = Some(SandboxClaimStatus {
@@ -176,16 +193,20 @@ async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
             sandbox: Some(bound),
         });
     });
-    store.update(&key("pool-abcde"), |object: &mut SandboxObject| {
+    store.update(&key(name), |object: &mut SandboxObject| {
         let owner = json!([{"apiVersion": "v1", "kind": "SandboxClaim", "name": "alice", "uid": "claim-1", "controller": true}]);
         object.sandbox.metadata.owner_references = Some(serde_json::from_value(owner).unwrap());
     });
-    let release = ClaimChange {
-        key: key("alice"),
-        uid: "claim-1".into(),
-        epoch: 0,
-        cause: "idle",
-    };
+}
+
+fn is_deleted(store: &Store, name: &str) -> bool {
+    let object = store.get::<SandboxObject>(&key(name)).unwrap();
+    object.sandbox.metadata.deletion_timestamp.is_some()
+}
+
+#[tokio::test]
+async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
+    let (store, release) = bound();
     assert!(matches!(
         store.bind_claim(&release),
         Err(IntentError::Conflict(_))
@@ -195,8 +216,7 @@ async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
         store.release_claim(&release),
         Err(IntentError::Conflict(_))
     ));
-    let gone = store.get::<SandboxObject>(&key("pool-abcde")).unwrap();
-    assert!(gone.sandbox.metadata.deletion_timestamp.is_some());
+    assert!(is_deleted(&store, "pool-abcde"));
     let mut watch = store.watch();
     let Change::Claim(_, Some(facts)) = watch.next().await else {
         panic!("a claim")
@@ -205,6 +225,7 @@ async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
     assert_eq!(
         store.bind_claim(&ClaimChange {
             epoch: 1,
+            sandbox: None,
             cause: "http",
             ..release
         }),
@@ -212,6 +233,33 @@ async fn a_released_claim_is_remembered_and_created_again_under_its_name() {
     );
     let bound = store.get::<ClaimObject>(&key("alice")).unwrap();
     assert!(!bound.released && bound.claim.metadata.uid.as_deref() != Some("claim-1"));
+}
+
+#[test]
+fn a_claim_that_was_bound_anew_is_not_released_for_the_sandbox_it_had() {
+    let (store, release) = bound();
+    store.delete::<SandboxObject>(&key("pool-abcde"));
+    store
+        .apply(Object::Sandbox(Box::new(sandbox("pool-fghij"))))
+        .unwrap();
+    bind(&store, "pool-fghij");
+    let unknown = ClaimChange {
+        sandbox: None,
+        ..release.clone()
+    };
+    for late in [&release, &unknown] {
+        assert!(matches!(
+            store.release_claim(late),
+            Err(IntentError::Conflict(_))
+        ));
+    }
+    assert!(!is_deleted(&store, "pool-fghij"));
+    let present = ClaimChange {
+        sandbox: uid(&store, "pool-fghij"),
+        ..release
+    };
+    assert_eq!(store.release_claim(&present), Ok(1));
+    assert!(is_deleted(&store, "pool-fghij"));
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ async fn a_released_claim_gives_its_sandbox_up_and_a_bind_brings_another() {
     let bench = Bench::start(dir.path(), &fleet(1, SLEEPER, &[])).await;
     pool_ready(&bench, 1).await;
     claim(&bench, "alice", "");
-    let (first, _) = bench.bound("alice").await;
+    let (first, bound) = bench.bound("alice").await;
     let uid = bench
         .store
         .get::<ClaimObject>(&key("alice"))
@@ -197,6 +197,7 @@ async fn a_released_claim_gives_its_sandbox_up_and_a_bind_brings_another() {
         key: key("alice"),
         uid: uid.into(),
         epoch: 0,
+        sandbox: bound.sandbox.metadata.uid.as_deref().map(Into::into),
         cause: "idle",
     };
     change.epoch = bench.store.release_claim(&change).unwrap();
