@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
@@ -17,6 +18,14 @@ use tokio::time::{Instant, timeout};
 const DEADLINE: Duration = Duration::from_secs(90);
 /// How often the operator's API is asked whether a sandbox sleeps.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Microseconds up to the deadline, to three digits.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_max(
+        u64::try_from(DEADLINE.as_micros())?,
+        3,
+    )?)
+}
 
 /// Where a scenario sends its requests.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,13 +64,24 @@ impl Place {
         let begun = Instant::now();
         let mut asked = false;
         loop {
-            let answer = admin.send(Request::get(&path).header(HOST, "admin").body(Empty::new())?).await?;
-            let state: serde_json::Value = serde_json::from_slice(&answer.body).context("state of the sandbox")?;
+            let answer = admin
+                .send(
+                    Request::get(&path)
+                        .header(HOST, "admin")
+                        .body(Empty::new())?,
+                )
+                .await?;
+            let state: serde_json::Value =
+                serde_json::from_slice(&answer.body).context("state of the sandbox")?;
             match state["state"].as_str() {
                 Some("asleep") => return Ok(()),
-                _ if begun.elapsed() > DEADLINE => bail!("{} does not fall asleep: {state}", self.sandbox),
+                _ if begun.elapsed() > DEADLINE => {
+                    bail!("{} does not fall asleep: {state}", self.sandbox)
+                }
                 Some("awake") if !asked => {
-                    let sleep = Request::post(format!("{path}/sleep")).header(HOST, "admin").body(Empty::new())?;
+                    let sleep = Request::post(format!("{path}/sleep"))
+                        .header(HOST, "admin")
+                        .body(Empty::new())?;
                     let answer = admin.send(sleep).await?;
                     asked = answer.status.is_success();
                 }
@@ -86,7 +106,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = timeout(DEADLINE, TcpStream::connect(address)).await?.with_context(|| format!("connecting to {address}"))?;
+        let stream = timeout(DEADLINE, TcpStream::connect(address))
+            .await?
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends by itself when the sender is dropped or the peer closes; its errors reach the sender.
@@ -99,7 +121,11 @@ impl Client {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
         })
         .await
         .context("no answer within the deadline")?

@@ -27,7 +27,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let mut answers = JoinSet::new();
     for mut client in clients {
         let request = args.place.request()?;
-        answers.spawn(async move { client.send(request).await.map(|answer| (answer, begun.elapsed())) });
+        answers.spawn(async move {
+            client
+                .send(request)
+                .await
+                .map(|answer| (answer, begun.elapsed()))
+        });
     }
     let mut outcomes = BTreeMap::<String, usize>::new();
     let mut times = Vec::with_capacity(args.requests);
@@ -35,7 +40,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         let outcome = match answer.context("a request's task")? {
             Ok((answer, took)) => {
                 times.push(took);
-                let wake = answer.headers.get("x-reveille-wake").and_then(|value| value.to_str().ok()).unwrap_or("-");
+                let wake = answer
+                    .headers
+                    .get("x-reveille-wake")
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or("-");
                 format!("{} wake={wake}", answer.status.as_u16())
             }
             Err(error) => format!("error: {error:#}"),
@@ -43,7 +52,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         *outcomes.entry(outcome).or_default() += 1;
     }
     times.sort_unstable();
-    println!("{} requests to {} while it slept", args.requests, args.place.sandbox);
+    println!(
+        "{} requests to {} while it slept",
+        args.requests, args.place.sandbox
+    );
     for (outcome, count) in &outcomes {
         println!("  {count:>6}  {outcome}");
     }

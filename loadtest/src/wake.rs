@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use crate::client::{Client, Place};
+use crate::client::{Client, Place, histogram};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -15,8 +15,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut total = Histogram::<u64>::new(3)?;
-    let mut phases = [("park", Histogram::<u64>::new(3)?), ("wake", Histogram::new(3)?), ("connect", Histogram::new(3)?)];
+    let mut total = histogram()?;
+    let mut phases = [
+        ("park", histogram()?),
+        ("wake", histogram()?),
+        ("connect", histogram()?),
+    ];
     let mut failed = 0;
     for _ in 0..args.cycles {
         args.place.put_to_sleep().await?;
@@ -27,14 +31,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         if !answer.status.is_success() {
             failed += 1;
         }
-        let timing = answer.headers.get("server-timing").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let timing = answer
+            .headers
+            .get("server-timing")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         for (name, histogram) in &mut phases {
             if let Some(millis) = duration_of(timing, name) {
                 histogram.saturating_record(micros(millis));
             }
         }
     }
-    println!("{} wakes of {}, {failed} failed; milliseconds", args.cycles, args.place.sandbox);
+    println!(
+        "{} wakes of {}, {failed} failed; milliseconds",
+        args.cycles, args.place.sandbox
+    );
     println!("  {:<8} {:>9} {:>9} {:>9}", "", "p50", "p99", "max");
     print_row("total", &total);
     for (name, histogram) in &phases {
@@ -44,8 +55,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn print_row(name: &str, histogram: &Histogram<u64>) {
-    let [p50, p99, max] =
-        [histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99), histogram.max()].map(|micros| micros as f64 / 1e3);
+    let [p50, p99, max] = [
+        histogram.value_at_quantile(0.5),
+        histogram.value_at_quantile(0.99),
+        histogram.max(),
+    ]
+    .map(|micros| micros as f64 / 1e3);
     println!("  {name:<8} {p50:>9.2} {p99:>9.2} {max:>9.2}");
 }
 
@@ -53,11 +68,16 @@ fn print_row(name: &str, histogram: &Histogram<u64>) {
 fn duration_of(timing: &str, name: &str) -> Option<f64> {
     timing.split(',').find_map(|metric| {
         let mut parts = metric.split(';').map(str::trim);
-        (parts.next() == Some(name)).then(|| parts.find_map(|part| part.strip_prefix("dur=")?.parse().ok()))?
+        (parts.next() == Some(name))
+            .then(|| parts.find_map(|part| part.strip_prefix("dur=")?.parse().ok()))?
     })
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a wait of some minutes at most, never negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a wait of some minutes at most, never negative"
+)]
 fn micros(millis: f64) -> u64 {
     (millis.max(0.0) * 1e3) as u64
 }
