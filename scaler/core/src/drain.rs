@@ -1,0 +1,234 @@
+//! The handshake before a sleep: every activator stops sending, or the sleep is off.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::act::SleepReason;
+
+/// One handshake.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    nonce: u64,
+    started: Instant,
+    reason: SleepReason,
+    asked: Vec<Asked>,
+    refused: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    member: Arc<str>,
+    incarnation: Arc<str>,
+    drained: bool,
+}
+
+/// How a handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ending {
+    /// Everyone stopped sending, and the sleep was written.
+    Slept,
+    /// Somebody is still sending.
+    Busy,
+    /// Not everyone answered in time.
+    TimedOut,
+    /// A wake came first.
+    Woken,
+    /// Something else keeps it awake by now.
+    Changed,
+    /// The write failed.
+    NotWritten,
+}
+
+impl Ending {
+    /// For metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slept => "slept",
+            Self::Busy => "busy",
+            Self::TimedOut => "timed-out",
+            Self::Woken => "woken",
+            Self::Changed => "changed",
+            Self::NotWritten => "not-written",
+        }
+    }
+}
+
+/// Where a handshake stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Answers are still missing.
+    Asking,
+    /// Everyone stopped sending.
+    Drained,
+    /// It is off.
+    Off(Ending),
+}
+
+impl Drain {
+    /// Asks everyone in `present` (name, incarnation).
+    pub fn start<'a>(
+        nonce: u64,
+        reason: SleepReason,
+        present: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+        now: Instant,
+    ) -> Self {
+        let ask = |(member, incarnation): (&Arc<str>, &Arc<str>)| Asked {
+            member: Arc::clone(member),
+            incarnation: Arc::clone(incarnation),
+            drained: false,
+        };
+        Self {
+            nonce,
+            started: now,
+            reason,
+            asked: present.map(ask).collect(),
+            refused: false,
+        }
+    }
+
+    /// Takes an answer; one to another question, or of another start of that activator, says nothing.
+    pub fn reply(&mut self, member: &str, incarnation: &str, nonce: u64, drained: bool) {
+        if nonce != self.nonce {
+            return;
+        }
+        if !drained {
+            self.refused = true;
+            return;
+        }
+        let mut asked = self.asked.iter_mut();
+        if let Some(asked) =
+            asked.find(|asked| *asked.member == *member && *asked.incarnation == *incarnation)
+        {
+            asked.drained = true;
+        }
+    }
+
+    /// Where it stands, given who is `present` now: one that came or restarted since has no gate closed.
+    pub fn standing<'a>(
+        &self,
+        present: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+        timeout: Duration,
+        now: Instant,
+    ) -> Standing {
+        if self.refused {
+            return Standing::Off(Ending::Busy);
+        }
+        let known = |(member, incarnation): (&Arc<str>, &Arc<str>)| {
+            self.asked
+                .iter()
+                .any(|asked| asked.member == *member && asked.incarnation == *incarnation)
+        };
+        if !present.into_iter().all(known) {
+            return Standing::Off(Ending::Changed);
+        }
+        if self.asked.iter().all(|asked| asked.drained) {
+            return Standing::Drained;
+        }
+        if now >= self.started + timeout {
+            Standing::Off(Ending::TimedOut)
+        } else {
+            Standing::Asking
+        }
+    }
+
+    /// Of the question.
+    #[must_use]
+    pub const fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// When it was asked.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// What for.
+    #[must_use]
+    pub const fn reason(&self) -> SleepReason {
+        self.reason
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a case has to begin somewhere")]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    fn names() -> [(Arc<str>, Arc<str>); 2] {
+        [("a".into(), "one".into()), ("b".into(), "one".into())]
+    }
+
+    fn standing(drain: &Drain, present: &[(Arc<str>, Arc<str>)], now: Instant) -> Standing {
+        drain.standing(
+            present.iter().map(|(name, start)| (name, start)),
+            TIMEOUT,
+            now,
+        )
+    }
+
+    fn start(present: &[(Arc<str>, Arc<str>)], now: Instant) -> Drain {
+        Drain::start(
+            7,
+            SleepReason::Idle,
+            present.iter().map(|(name, start)| (name, start)),
+            now,
+        )
+    }
+
+    #[test]
+    fn everyone_must_stop_sending() {
+        let (now, present) = (Instant::now(), names());
+        let mut drain = start(&present, now);
+        drain.reply("a", "one", 7, true);
+        drain.reply("a", "one", 7, true);
+        assert_eq!(standing(&drain, &present, now), Standing::Asking);
+        drain.reply("b", "one", 7, true);
+        assert_eq!(standing(&drain, &present, now), Standing::Drained);
+    }
+
+    #[test]
+    fn one_busy_answer_ends_it_even_after_a_drained_one() {
+        let (now, present) = (Instant::now(), names());
+        let mut drain = start(&present, now);
+        drain.reply("a", "one", 7, true);
+        drain.reply("b", "one", 7, true);
+        drain.reply("b", "one", 7, false);
+        assert_eq!(standing(&drain, &present, now), Standing::Off(Ending::Busy));
+    }
+
+    #[test]
+    fn answers_to_another_question_or_of_another_start_say_nothing() {
+        let (now, present) = (Instant::now(), names());
+        let mut drain = start(&present, now);
+        drain.reply("a", "one", 6, false);
+        drain.reply("a", "two", 7, true);
+        drain.reply("b", "one", 7, true);
+        assert_eq!(standing(&drain, &present, now), Standing::Asking);
+        assert_eq!(
+            standing(&drain, &present, now + TIMEOUT),
+            Standing::Off(Ending::TimedOut)
+        );
+    }
+
+    #[test]
+    fn who_restarted_or_came_since_has_no_gate_closed() {
+        let (now, present) = (Instant::now(), names());
+        let mut drain = start(&present, now);
+        drain.reply("a", "one", 7, true);
+        drain.reply("b", "one", 7, true);
+        let restarted = [present[0].clone(), ("b".into(), "two".into())];
+        assert_eq!(
+            standing(&drain, &restarted, now),
+            Standing::Off(Ending::Changed)
+        );
+        assert_eq!(
+            standing(&drain, &present[..1], now),
+            Standing::Drained,
+            "who left needs no gate"
+        );
+    }
+}

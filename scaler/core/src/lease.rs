@@ -1,0 +1,155 @@
+//! Busy leases: "I am working though nobody is calling me".
+//!
+//! Three sources, each with one lease of its own; the longest counts. Zero ends the lease of that source
+//! alone. A lease dies with the pod it was given for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Who set a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The agent, in a response header.
+    Header,
+    /// The agent, when asked on its busy path.
+    Probe,
+    /// Somebody allowed to, through the API.
+    Api,
+}
+
+impl Source {
+    /// For a sentence.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "the agent said so in a response",
+            Self::Probe => "the agent said so when asked",
+            Self::Api => "the API was told so",
+        }
+    }
+}
+
+/// The leases of one sandbox.
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    held: Vec<Lease>,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    source: Source,
+    /// `None`: of the pod that is still to come.
+    pod: Option<Arc<str>>,
+    until: Instant,
+}
+
+impl Leases {
+    /// Sets the lease of `source` for `pod`; a zero `length` ends it. Where `present` is another pod,
+    /// the word of a pod that is gone changes nothing.
+    pub fn set(
+        &mut self,
+        source: Source,
+        pod: Option<&Arc<str>>,
+        present: Option<&Arc<str>>,
+        length: Duration,
+        now: Instant,
+    ) {
+        if let (Some(pod), Some(present)) = (pod, present)
+            && pod != present
+        {
+            return;
+        }
+        self.held.retain(|lease| lease.source != source);
+        if let Some(until) = now.checked_add(length).filter(|until| *until > now) {
+            self.held.push(Lease {
+                source,
+                pod: pod.cloned(),
+                until,
+            });
+        }
+    }
+
+    /// Drops what belongs to another pod than the present one; ties what had none to it.
+    pub fn see(&mut self, present: Option<&Arc<str>>) {
+        let Some(present) = present else { return };
+        self.held
+            .retain(|lease| lease.pod.as_ref().is_none_or(|pod| pod == present));
+        for lease in &mut self.held {
+            lease.pod.get_or_insert_with(|| Arc::clone(present));
+        }
+    }
+
+    /// The pod is gone.
+    pub fn clear(&mut self) {
+        self.held = Vec::new();
+    }
+
+    /// The lease that ends last, if any is left.
+    #[must_use]
+    pub fn longest(&self, now: Instant) -> Option<(Instant, Source)> {
+        let left = self.held.iter().filter(|lease| lease.until > now);
+        left.max_by_key(|lease| lease.until)
+            .map(|lease| (lease.until, lease.source))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a case has to begin somewhere")]
+mod tests {
+    use super::*;
+
+    fn pods() -> (Arc<str>, Arc<str>) {
+        ("old".into(), "new".into())
+    }
+
+    #[test]
+    fn the_longest_lease_counts_and_zero_ends_only_its_own() {
+        let (now, (_, pod)) = (Instant::now(), pods());
+        let seconds = Duration::from_secs;
+        let mut leases = Leases::default();
+        leases.set(Source::Header, Some(&pod), Some(&pod), seconds(60), now);
+        leases.set(Source::Api, Some(&pod), Some(&pod), seconds(30), now);
+        assert_eq!(
+            leases.longest(now),
+            Some((now + seconds(60), Source::Header))
+        );
+        leases.set(Source::Header, Some(&pod), Some(&pod), Duration::ZERO, now);
+        assert_eq!(leases.longest(now), Some((now + seconds(30), Source::Api)));
+        assert_eq!(leases.longest(now + seconds(30)), None);
+    }
+
+    #[test]
+    fn a_lease_dies_with_its_pod() {
+        let (now, (old, new)) = (Instant::now(), pods());
+        let mut leases = Leases::default();
+        leases.set(
+            Source::Header,
+            Some(&old),
+            Some(&old),
+            Duration::from_secs(60),
+            now,
+        );
+        leases.see(None);
+        assert!(
+            leases.longest(now).is_some(),
+            "a pod not seen is not a pod replaced"
+        );
+        leases.see(Some(&new));
+        assert_eq!(leases.longest(now), None);
+    }
+
+    #[test]
+    fn the_word_of_a_pod_that_is_gone_changes_nothing() {
+        let (now, (old, new)) = (Instant::now(), pods());
+        let mut leases = Leases::default();
+        leases.set(
+            Source::Header,
+            Some(&new),
+            Some(&new),
+            Duration::from_secs(60),
+            now,
+        );
+        leases.set(Source::Header, Some(&old), Some(&new), Duration::ZERO, now);
+        assert!(leases.longest(now).is_some());
+    }
+}

@@ -1,0 +1,263 @@
+//! What a machine hears: asks, reports, replies, commands.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Sandbox, TELL_EVERY};
+use crate::act::{Act, SleepReason, Tell};
+use crate::command::{Answer, Command};
+use crate::decide::{AskedAgent, Decision, Phase, decide};
+use crate::drain::Ending;
+use crate::lease::Source;
+use crate::ledger::Report;
+use crate::roster::Roster;
+use crate::view::{Desired, Fault, Hold};
+use crate::wake::{Ask, Attempt, Cause, Plan, plan};
+use crate::why::Why;
+
+/// An agent that gives no answer so many times in a row has none to give: it does not stay awake for it.
+const AGENT_SILENT: u8 = 3;
+/// Longest lease that may be set at a time.
+const LONGEST_LEASE: Duration = Duration::from_secs(86_400);
+
+impl Sandbox {
+    /// Somebody asks for it.
+    pub fn ask(&mut self, ask: &Ask, now: Instant) {
+        match plan(&self.view, ask.cause, self.rules.wake_unmanaged, now) {
+            Plan::Refuse(refusal) => return self.refuse(ask.cause, refusal, now),
+            Plan::Join | Plan::Start => {}
+        }
+        let ready = self.is_ready(now);
+        if let Some((retry_after, fault)) = self.back_off(ask.cause, now) {
+            let tell = Tell::Failed {
+                reason: Arc::clone(&fault.reason),
+                message: Arc::clone(&fault.message),
+                retry_after,
+            };
+            return self.acts.push(Act::Tell(tell));
+        }
+        if let Some(member) = &ask.member {
+            self.asked = Some((Arc::clone(member), now));
+        }
+        self.ledger.touch(now);
+        // It is needed after all.
+        self.hurry = self
+            .hurry
+            .filter(|hurry| ready && *hurry != SleepReason::Asked);
+        self.call_off_sleep(Ending::Woken, now);
+        if ready && self.writing.is_none() && self.settling.is_none() {
+            return self.tell_waking(now);
+        }
+        self.join(ask, now);
+    }
+
+    /// An activator reports.
+    pub fn report(&mut self, member: &Arc<str>, report: &Report, now: Instant) {
+        self.ledger.note(member, report, now);
+        self.asked.take_if(|(asking, _)| asking == member);
+        if let Some((pod, length)) = &report.busy {
+            let present = self.view.pod.as_ref().map(|pod| &pod.uid);
+            let length = (*length).min(LONGEST_LEASE);
+            self.leases
+                .set(Source::Header, Some(pod), present, length, now);
+        }
+        if let Some(attempt) = &mut self.attempt {
+            attempt.parked = attempt.parked.max(self.ledger.demand(now).parked);
+        }
+    }
+
+    /// An activator has nothing of it under way any more.
+    pub fn quiet(&mut self, member: &Arc<str>, now: Instant) {
+        self.ledger.quiet(member, now);
+    }
+
+    /// An activator answers a drain.
+    pub fn reply(&mut self, member: &str, incarnation: &str, nonce: u64, drained: bool) {
+        if let Some(drain) = &mut self.drain {
+            drain.reply(member, incarnation, nonce, drained);
+        }
+    }
+
+    /// An activator has connected to this pod.
+    pub fn ready(&mut self, pod: &Arc<str>, now: Instant) {
+        if self.view.desired() == Desired::Running && !self.is_ready(now) {
+            self.ready_pod = Some(Arc::clone(pod));
+            self.refresh(now);
+        }
+    }
+
+    /// The agent in `pod` was asked whether it is busy: for so long (zero: it is not), or no answer.
+    pub fn probed(&mut self, pod: &Arc<str>, answer: Option<Duration>, now: Instant) {
+        let present = self.view.pod.as_ref().map(|pod| &pod.uid);
+        if present != Some(pod) {
+            return;
+        }
+        let awaited = self.asked_agent == AskedAgent::Awaited;
+        // An answer to a question of before it faltered: busy it is all the same.
+        if let Some(length) = answer.filter(|length| awaited || !length.is_zero()) {
+            let length = length.min(LONGEST_LEASE);
+            self.leases
+                .set(Source::Probe, Some(pod), present, length, now);
+        }
+        if !awaited {
+            return;
+        }
+        self.agent_silent = match answer {
+            Some(_) => 0,
+            None => self.agent_silent.saturating_add(1),
+        };
+        let policy = self.view.policy;
+        let again = now
+            + policy
+                .and_then(|policy| policy.busy_period)
+                .unwrap_or_default();
+        let idle = answer.map_or(self.agent_silent >= AGENT_SILENT, |length| length.is_zero());
+        self.asked_agent = if idle {
+            AskedAgent::Idle { until: again }
+        } else {
+            AskedAgent::Again { from: again }
+        };
+    }
+
+    /// An operator commands.
+    pub fn command<K: Clone + Ord>(
+        &mut self,
+        command: Command,
+        roster: &Roster<K>,
+        now: Instant,
+    ) -> Answer {
+        match command {
+            Command::Wake { cause, waiting } => self.command_wake(cause, waiting, now),
+            Command::Sleep => self.command_sleep(roster, now),
+            Command::Busy(length) => {
+                if self.view.desired() != Desired::Running {
+                    return Answer::Conflict(self.idle_why(now));
+                }
+                let pod = self.pod(now).map(|pod| Arc::clone(&pod.uid));
+                self.leases.set(
+                    Source::Api,
+                    pod.as_ref(),
+                    pod.as_ref(),
+                    length.min(LONGEST_LEASE),
+                    now,
+                );
+                Answer::Leased
+            }
+        }
+    }
+
+    fn command_wake(&mut self, cause: Cause, waiting: u32, now: Instant) -> Answer {
+        if let Plan::Refuse(refusal) = plan(&self.view, cause, self.rules.wake_unmanaged, now) {
+            return Answer::Refused(refusal);
+        }
+        if let Some((retry_after, fault)) = self.back_off(cause, now) {
+            return Answer::BackedOff {
+                reason: Arc::clone(&fault.reason),
+                message: Arc::clone(&fault.message),
+                retry_after,
+            };
+        }
+        self.ask(
+            &Ask {
+                cause,
+                waiting,
+                member: None,
+            },
+            now,
+        );
+        if self.attempt.is_none() {
+            Answer::Awake
+        } else {
+            Answer::Waking
+        }
+    }
+
+    fn command_sleep<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) -> Answer {
+        if self.view.desired().is_asleep() && self.attempt.is_none() {
+            return Answer::Asleep;
+        }
+        if self.drain.is_some() {
+            return Answer::Draining;
+        }
+        let mut seen = self.observation(roster, now);
+        seen.hurry = Some(SleepReason::Asked);
+        seen.drain_after = None;
+        match decide(&seen, now) {
+            Decision::Sleep(reason) => {
+                self.drain_after = None;
+                self.hurry = Some(reason);
+                Answer::Draining
+            }
+            Decision::Stay {
+                why: Why::Silence(silence),
+                ..
+            } => Answer::Unheard(silence),
+            Decision::Stay { why, .. } => Answer::Conflict(why),
+            Decision::Wake(cause) => Answer::Conflict(Why::Waking(cause)),
+            Decision::AskBusy => Answer::Conflict(Why::AskingBusy),
+        }
+    }
+
+    /// Calls off a sleep that is not on its way to the server yet.
+    pub(super) fn call_off_sleep(&mut self, ending: Ending, now: Instant) {
+        let on_its_way = self.writing.as_ref().is_some_and(|writing| writing.begun);
+        if self.drain.is_none() || self.settling.is_some() || on_its_way {
+            return;
+        }
+        self.writing
+            .take_if(|writing| !writing.write.what.is_wake());
+        self.end_drain(ending, now);
+    }
+
+    /// While the back-off of failed wakes is on: how long it lasts, and what the last one died of.
+    fn back_off(&self, cause: Cause, now: Instant) -> Option<(Duration, &Fault)> {
+        if cause == Cause::Api || self.attempt.is_some() || self.is_ready(now) {
+            return None;
+        }
+        let failures = self.failures.as_ref()?;
+        let until = failures.until(now)?;
+        Some((until.saturating_duration_since(now), failures.fault()))
+    }
+
+    pub(super) fn tell_waking(&mut self, now: Instant) {
+        if self.told.is_none_or(|told| now >= told + TELL_EVERY) {
+            self.told = Some(now);
+            self.acts.push(Act::Tell(Tell::Waking {
+                epoch: self.view.epoch(),
+            }));
+        }
+    }
+
+    fn join(&mut self, ask: &Ask, now: Instant) {
+        let limit = self.wake_limit();
+        let under_way = matches!(self.view.desired(), Desired::Running | Desired::Unbound);
+        // A sleep on its way to the server decides first what this wake will find.
+        let settled = self.writing.is_none() && self.settling.is_none();
+        if self.attempt.is_none() {
+            let mut attempt = Attempt::new(ask.cause, limit, now);
+            if under_way && settled {
+                attempt.begun = Some(now);
+                attempt.ours = false;
+            }
+            self.attempt = Some(Box::new(attempt));
+            self.told = None;
+            self.refresh(now);
+        }
+        let demand = self.ledger.demand(now).parked;
+        if let Some(attempt) = &mut self.attempt {
+            attempt.parked = attempt.parked.max(ask.waiting).max(demand);
+            if attempt.begun.is_some() {
+                self.tell_waking(now);
+            }
+        }
+    }
+
+    fn idle_why(&self, now: Instant) -> Why {
+        let blocked = self.view.blocked(now).map(Why::Blocked);
+        blocked.unwrap_or_else(|| match (self.phase(now), self.view.hold()) {
+            (Phase::Waking(cause), _) => Why::Waking(cause),
+            (_, Some(Hold::Asleep)) => Why::HeldAsleep,
+            _ => Why::Asleep,
+        })
+    }
+}

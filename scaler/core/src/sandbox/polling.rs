@@ -1,0 +1,330 @@
+//! The one place where a machine acts: wakes, drains, questions, and the instant to look again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ASK_COUNTS, Poll, Sandbox, Stage, Writing};
+use crate::act::{Act, Intent, Note, SleepReason, Write};
+use crate::decide::{AskedAgent, Decision, Observation, Phase, decide};
+use crate::drain::{Drain, Ending, Standing};
+use crate::roster::Roster;
+use crate::view::{Desired, Mode};
+use crate::wake::{self, Attempt, Cause, Plan, plan};
+
+/// First pauses after a drain that was answered Busy, and after one that was not answered; they double.
+const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+const SILENT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+impl Sandbox {
+    /// Does what is due: answers with acts, and when to ask again if nothing is heard before.
+    pub fn poll<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) -> Poll {
+        self.refresh(now);
+        self.advance_attempt(now);
+        self.advance_drain(roster, now);
+        let until = match decide(&self.observation(roster, now), now) {
+            Decision::Stay { until, .. } => until,
+            Decision::Wake(cause) => {
+                self.start_wake(cause, now);
+                None
+            }
+            Decision::AskBusy => {
+                self.ask_agent(now);
+                None
+            }
+            Decision::Sleep(reason) => {
+                self.start_drain(reason, roster, now);
+                None
+            }
+        };
+        let next = until.into_iter().chain(self.deadlines(now)).min();
+        Poll {
+            acts: std::mem::take(&mut self.acts),
+            next,
+        }
+    }
+
+    /// What is known, for [`decide`].
+    pub(crate) fn observation<K: Clone + Ord>(
+        &self,
+        roster: &Roster<K>,
+        now: Instant,
+    ) -> Observation {
+        let asked_until = self.asked.as_ref().and_then(|(member, at)| {
+            let told = roster.heard_at(member).is_some_and(|heard| heard > *at);
+            Some(*at + ASK_COUNTS).filter(|until| !told && now < *until)
+        });
+        let policy = self.view.policy;
+        let settled = self
+            .met
+            .zip(policy)
+            .map(|((met, age), policy)| met + policy.initial_cooldown.saturating_sub(age));
+        let wanted = self
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.begun.is_none());
+        let wake_after = self.failures.as_ref().and_then(|failures| {
+            Some((failures.until(now)?, Arc::clone(&failures.fault().reason)))
+        });
+        Observation {
+            phase: self.phase(now),
+            blocked: self.view.blocked(now),
+            hold: self.view.hold(),
+            policy,
+            wanted: wanted.map(|attempt| (attempt.cause, attempt.retry.unwrap_or(attempt.asked))),
+            asked_until,
+            demand: self.ledger.demand(now),
+            lease: self.leases.longest(now),
+            unknown_until: roster.since(),
+            settled,
+            hurry: self.hurry,
+            silence: roster.silence(now),
+            drain_after: self.drain_after,
+            wake_after,
+            asked_agent: self.asked_agent,
+        }
+    }
+
+    pub(crate) fn phase(&self, now: Instant) -> Phase {
+        let since = self.since;
+        match (self.stage, &self.attempt) {
+            (Stage::Gone, _) => Phase::Gone,
+            (Stage::Asleep, _) => Phase::Asleep,
+            (Stage::Awake, _) => Phase::Awake { since },
+            (_, Some(attempt)) => Phase::Waking(attempt.cause),
+            (Stage::Binding, None) => Phase::Binding,
+            (Stage::Starting, None) => Phase::Starting {
+                since,
+                faulty: self.fault(now).is_some(),
+            },
+        }
+    }
+
+    /// Ends the wake under way if it is ready, refused, faulty or late.
+    fn advance_attempt(&mut self, now: Instant) {
+        let Some(attempt) = &self.attempt else { return };
+        if self.writing.as_ref().is_some_and(|writing| writing.begun) && now < attempt.deadline {
+            return;
+        }
+        if attempt.begun.is_some() && self.stage == Stage::Awake {
+            return self.succeed(now);
+        }
+        if let Plan::Refuse(refusal) = plan(&self.view, attempt.cause, true, now) {
+            let cause = attempt.cause;
+            self.attempt = None;
+            self.writing
+                .take_if(|writing| !writing.begun && writing.write.what.is_wake());
+            return self.refuse(cause, refusal, now);
+        }
+        if self.stage == Stage::Awake && self.writing.is_none() && self.settling.is_none() {
+            // The sleep that it waited for did not come about.
+            self.attempt = None;
+            return self.tell_waking(now);
+        }
+        let fault = self.fault(now).filter(|_| attempt.begun.is_some()).cloned();
+        let late = || (now >= attempt.deadline).then(|| attempt.lateness(self.pod(now)));
+        if let Some(fault) = fault.or_else(late) {
+            self.fail(fault, now);
+        } else if self.writing.is_none() && self.settling.is_none() && self.stage != Stage::Asleep {
+            self.note_begun(now);
+        }
+    }
+
+    /// Somebody else's write, or one of ours that was thought lost, has begun the wake.
+    fn note_begun(&mut self, now: Instant) {
+        if let Some(attempt) = self
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.begun.is_none())
+        {
+            attempt.begun = Some(now);
+            self.told = None;
+            self.tell_waking(now);
+            self.refresh(now);
+        }
+    }
+
+    fn succeed(&mut self, now: Instant) {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        self.failures = None;
+        self.drains_off = 0;
+        self.drain_after = None;
+        self.ledger.touch(now);
+        if attempt.ours {
+            let woke = attempt.woke(now);
+            self.woke = Some(Box::new((now, woke)));
+            self.acts.push(Act::Note(Note::Woke(woke)));
+        }
+    }
+
+    fn start_wake(&mut self, cause: Cause, now: Instant) {
+        if self.writing.is_some() || self.settling.is_some() {
+            return;
+        }
+        let Some(write) = wake::write(&self.view, cause) else {
+            return;
+        };
+        if self.attempt.is_none() {
+            self.attempt = Some(Box::new(Attempt::new(cause, self.wake_limit(), now)));
+            self.told = None;
+        }
+        self.queue(write);
+    }
+
+    fn ask_agent(&mut self, now: Instant) {
+        if let Some(pod) = self.pod(now).map(|pod| Arc::clone(&pod.uid)) {
+            self.asked_agent = AskedAgent::Awaited;
+            self.acts.push(Act::AskBusy { pod });
+        }
+    }
+
+    fn start_drain<K: Clone + Ord>(
+        &mut self,
+        reason: SleepReason,
+        roster: &Roster<K>,
+        now: Instant,
+    ) {
+        if self.drain.is_some() || self.writing.is_some() || self.sleep_write(reason).is_none() {
+            return;
+        }
+        self.nonce = self.nonce.wrapping_add(1);
+        let drain = Drain::start(self.nonce, reason, roster.present(), now);
+        let (epoch, nonce, hold) = (self.view.epoch(), self.nonce, self.rules.drain_hold);
+        self.acts.push(Act::Drain { epoch, nonce, hold });
+        self.drain = Some(Box::new(drain));
+    }
+
+    /// Takes a drain one step on, or calls it off.
+    fn advance_drain<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) {
+        if let Some(until) = self.settling {
+            if self.stage == Stage::Asleep {
+                self.fell_asleep(now);
+            } else if now >= until {
+                self.settling = None;
+                self.end_drain(Ending::NotWritten, now);
+            }
+            return;
+        }
+        let Some(drain) = &self.drain else { return };
+        if self.writing.as_ref().is_some_and(|writing| writing.begun) {
+            return;
+        }
+        let mut seen = self.observation(roster, now);
+        seen.drain_after = None;
+        let reason = match decide(&seen, now) {
+            Decision::Sleep(reason) => reason,
+            Decision::AskBusy => drain.reason(),
+            Decision::Stay { .. } | Decision::Wake(_) => {
+                return self.call_off_sleep(Ending::Changed, now);
+            }
+        };
+        match drain.standing(roster.present(), self.rules.drain_timeout, now) {
+            // Also while the write waits for its turn: a gate that was lost since keeps it from going.
+            Standing::Off(ending) => self.call_off_sleep(ending, now),
+            Standing::Asking => {}
+            Standing::Drained => {
+                if let Some(write) = self.sleep_write(reason) {
+                    self.queue(write);
+                }
+            }
+        }
+    }
+
+    /// Has this written when its turn comes, rather than whatever waited for its turn until now.
+    fn queue(&mut self, write: Write) {
+        if self
+            .writing
+            .as_ref()
+            .is_some_and(|writing| writing.write == write)
+        {
+            return;
+        }
+        self.writing = Some(Box::new(Writing {
+            write: write.clone(),
+            begun: false,
+        }));
+        self.acts.push(Act::Write(write));
+    }
+
+    /// Opens the gates and remembers to wait before the next try.
+    pub(super) fn end_drain(&mut self, ending: Ending, now: Instant) {
+        let Some(drain) = self.drain.take() else {
+            return;
+        };
+        let took = now.saturating_duration_since(drain.started());
+        self.acts.push(Act::Undrain {
+            nonce: drain.nonce(),
+        });
+        self.acts.push(Act::Note(Note::Drained { ending, took }));
+        let (first, cap) = match ending {
+            Ending::Busy => {
+                self.ledger.touch(now);
+                BUSY_PAUSE
+            }
+            Ending::TimedOut | Ending::NotWritten => SILENT_PAUSE,
+            Ending::Slept | Ending::Woken | Ending::Changed => (Duration::ZERO, Duration::ZERO),
+        };
+        if !first.is_zero() {
+            let pause = first.saturating_mul(1 << self.drains_off.min(16)).min(cap);
+            self.drains_off = self.drains_off.saturating_add(1);
+            self.drain_after = Some(now + pause);
+        }
+        self.hurry.take_if(|hurry| *hurry == SleepReason::Asked);
+    }
+
+    /// The write that puts it to sleep.
+    fn sleep_write(&self, reason: SleepReason) -> Option<Write> {
+        let cause = reason.as_str();
+        let taken_back =
+            reason == SleepReason::WakeFailed && self.view.desired() == Desired::Unbound;
+        // A hold is written on the Sandbox and would go with it.
+        let release = self.view.sleeps_by_release() && self.view.hold().is_none();
+        if release || taken_back {
+            let claim = self.view.claim.as_ref()?;
+            return Some(Write {
+                what: Intent::Release,
+                uid: Arc::clone(&claim.uid),
+                epoch: claim.epoch,
+                cause,
+            });
+        }
+        let sandbox = self
+            .view
+            .sandbox
+            .as_ref()
+            .filter(|sandbox| sandbox.mode == Mode::Running)?;
+        Some(Write {
+            what: Intent::Suspend,
+            uid: Arc::clone(&sandbox.uid),
+            epoch: sandbox.epoch,
+            cause,
+        })
+    }
+
+    /// Every instant at which something is due by itself.
+    fn deadlines(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        let writing = self.writing.as_ref().is_some_and(|writing| writing.begun);
+        let attempt = self.attempt.as_ref();
+        let retry = attempt
+            .and_then(|attempt| attempt.retry)
+            .filter(|retry| *retry > now);
+        let drain = self
+            .drain
+            .as_ref()
+            .filter(|_| !writing && self.settling.is_none() && self.writing.is_none());
+        let drain = drain.map(|drain| drain.started() + self.rules.drain_timeout);
+        let attempt = attempt.map(|attempt| attempt.deadline);
+        [
+            attempt,
+            retry,
+            self.fault_counts_from().filter(|at| *at > now),
+            self.pod_counts_from(now),
+            self.ready_counts_from(now),
+            drain,
+            self.settling,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}

@@ -1,0 +1,227 @@
+//! What a machine sees: the watch's picture, corrected by its own writes, and what follows from it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ASK_COUNTS, Sandbox, Stage};
+use crate::act::{Intent, SleepReason, Write};
+use crate::decide::AskedAgent;
+use crate::drain::Ending;
+use crate::view::{ClaimView, Desired, Fault, Mode, PodView, SandboxView, View};
+use crate::wake::Attempt;
+
+/// How long the pod of before a sleep is not taken for the one of the wake after it. A controller that
+/// never saw the sleep keeps that pod, so it counts again afterwards, or as soon as an activator says so.
+const OLD_POD: Duration = Duration::from_secs(2);
+/// A fault of the Sandbox itself may be of the moment; so long a wake waits for it to pass.
+const FAULT_GRACE: Duration = Duration::from_secs(2);
+
+impl Sandbox {
+    /// Takes what the watch shows. What it shows of before our own last write is corrected by that.
+    pub fn observe(&mut self, view: View, now: Instant) {
+        let before = std::mem::take(&mut self.view);
+        self.view = corrected(view, &before);
+        if self.view.identity() != before.identity() {
+            self.meet(now);
+        }
+        let written = self.view.uid() != before.uid() || self.view.epoch() != before.epoch();
+        if written {
+            // Another wake or another replica: it begins anew, and no gate is closed for it.
+            self.since = now;
+            self.call_off_sleep(Ending::Changed, now);
+        }
+        if (written || self.view.desired() != before.desired())
+            && let Some(attempt) = &mut self.attempt
+        {
+            attempt.retry = None;
+        }
+        self.refresh(now);
+    }
+
+    /// Another object bears the name: what was known of the last one ends.
+    fn meet(&mut self, now: Instant) {
+        self.met = self.view.age().map(|age| (now, age));
+        self.leases.clear();
+        if self.attempt.is_none() {
+            self.failures = None;
+        }
+        self.hurry = None;
+        self.since = now;
+    }
+
+    /// Our own write is known before the watch shows it. Where the watch was faster, it may show more
+    /// than this write by now.
+    pub(super) fn believe(&mut self, write: &Write, epoch: u64) {
+        let View { sandbox, claim, .. } = &mut self.view;
+        match write.what {
+            Intent::Restore | Intent::Suspend => {
+                let older = |seen: &&mut SandboxView| seen.uid == write.uid && seen.epoch < epoch;
+                if let Some(seen) = sandbox.as_mut().filter(older) {
+                    seen.epoch = epoch;
+                    seen.mode = match write.what {
+                        Intent::Restore => Mode::Running,
+                        _ => Mode::Suspended,
+                    };
+                }
+            }
+            Intent::Bind | Intent::Release => {
+                let older = |seen: &&mut ClaimView| seen.uid == write.uid && seen.epoch < epoch;
+                if let Some(seen) = claim.as_mut().filter(older) {
+                    seen.epoch = epoch;
+                    seen.released = write.what == Intent::Release;
+                    *sandbox = None;
+                }
+            }
+        }
+    }
+
+    /// Brings what follows from the view up to date.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.see_old_pod(now);
+        let running = self.view.desired() == Desired::Running;
+        let pod = self.pod(now).cloned();
+        self.leases.see(pod.as_ref().map(|pod| &pod.uid));
+        if let Some(pod) = pod.filter(|_| running) {
+            if pod.fault.is_some() {
+                self.ready_pod.take_if(|ready| *ready == pod.uid);
+            } else if pod.ready && self.unproven_until(&pod, now).is_none() {
+                self.ready_pod = Some(Arc::clone(&pod.uid));
+            }
+            if pod.addressed
+                && let Some(attempt) = &mut self.attempt
+            {
+                attempt.addressed.get_or_insert(now);
+            }
+        }
+        let stage = match self.view.desired() {
+            Desired::Gone => Stage::Gone,
+            Desired::Suspended | Desired::Released => Stage::Asleep,
+            Desired::Unbound => Stage::Binding,
+            Desired::Running if self.is_ready(now) => Stage::Awake,
+            Desired::Running => Stage::Starting,
+        };
+        if stage == Stage::Asleep {
+            self.leases.clear();
+            self.ready_pod = None;
+            self.hurry = None;
+            if let Some(attempt) = &mut self.attempt {
+                // If it had begun, somebody put it to sleep under the wake: once more.
+                attempt.begun = None;
+                attempt.addressed = None;
+            }
+        }
+        if stage != self.stage {
+            self.stage = stage;
+            self.since = now;
+            self.asked_agent = AskedAgent::Never;
+            self.agent_silent = 0;
+            if stage == Stage::Awake {
+                // Late, but up: nothing to take back.
+                self.hurry
+                    .take_if(|hurry| *hurry == SleepReason::WakeFailed);
+            }
+        }
+    }
+
+    /// A pod that is there while it is to sleep is not the one of the next wake.
+    fn see_old_pod(&mut self, now: Instant) {
+        match self.view.desired() {
+            Desired::Suspended | Desired::Released => {
+                let pod = self.view.pod.as_ref().map(|pod| Arc::clone(&pod.uid));
+                let old = pod.or_else(|| self.old_pod.take().map(|(old, _)| old));
+                self.old_pod = old.map(|old| (old, None));
+            }
+            Desired::Running => {
+                if let Some((_, wanted)) = &mut self.old_pod {
+                    wanted.get_or_insert(now);
+                }
+            }
+            Desired::Gone | Desired::Unbound => {}
+        }
+    }
+
+    /// The present pod, unless it is that of before the last sleep.
+    pub(super) fn pod(&self, now: Instant) -> Option<&PodView> {
+        let pod = self.view.pod.as_ref()?;
+        let is_old = self.ready_pod.as_ref() != Some(&pod.uid)
+            && self.old_pod.as_ref().is_some_and(|(old, wanted)| {
+                *old == pod.uid && wanted.is_none_or(|wanted| now < wanted + OLD_POD)
+            });
+        (!is_old).then_some(pod)
+    }
+
+    /// When the pod of before the last sleep counts again, if it is still there.
+    pub(super) fn pod_counts_from(&self, now: Instant) -> Option<Instant> {
+        let (old, wanted) = self.old_pod.as_ref()?;
+        let from = wanted.as_ref()?.checked_add(OLD_POD)?;
+        let there = self.view.pod.as_ref().is_some_and(|pod| pod.uid == *old);
+        (there && now < from).then_some(from)
+    }
+
+    /// While a wake has requests parked, Ready does not end it where no probe is behind it: an activator
+    /// says when the pod answers. Until when it is so; `now`, where that is not known.
+    fn unproven_until(&self, pod: &PodView, now: Instant) -> Option<Instant> {
+        if pod.proven_by_ready || self.attempt.is_none() {
+            return None;
+        }
+        let asked = self.asked.as_ref().map(|(_, at)| *at + ASK_COUNTS);
+        let parked = self.ledger.demand(now).parked > 0;
+        let asked = asked.filter(|until| now < *until);
+        asked.or_else(|| parked.then_some(now))
+    }
+
+    /// When Ready ends the wake if nobody asks any more.
+    pub(super) fn ready_counts_from(&self, now: Instant) -> Option<Instant> {
+        let pod = self.pod(now).filter(|pod| pod.ready)?;
+        self.unproven_until(pod, now).filter(|until| *until > now)
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.view.desired() == Desired::Running
+            && self
+                .pod(now)
+                .is_some_and(|pod| self.ready_pod.as_ref() == Some(&pod.uid))
+    }
+
+    /// What no waiting will mend.
+    pub(super) fn fault(&self, now: Instant) -> Option<&Fault> {
+        let of_pod = self.pod(now).and_then(|pod| pod.fault.as_ref());
+        let grace = self.fault_counts_from();
+        let of_object = || {
+            self.view
+                .fault()
+                .filter(|_| grace.is_none_or(|at| now >= at))
+        };
+        of_pod.or_else(of_object)
+    }
+
+    /// When a fault of the Sandbox or the claim ends the wake under way, if there is such a fault.
+    pub(super) fn fault_counts_from(&self) -> Option<Instant> {
+        let attempt: &Attempt = self.attempt.as_deref()?;
+        self.view.fault()?;
+        Some(attempt.begun.unwrap_or(attempt.asked) + FAULT_GRACE)
+    }
+}
+
+/// `seen` with what it cannot show yet of our own writes, which `known` has.
+fn corrected(mut seen: View, known: &View) -> View {
+    let claim = seen.claim.as_mut().zip(known.claim.as_ref());
+    let is_older = |(seen, known): &(&mut ClaimView, &ClaimView)| {
+        seen.uid == known.uid && seen.epoch < known.epoch
+    };
+    if let Some((claim, known_claim)) = claim.filter(is_older) {
+        claim.epoch = known_claim.epoch;
+        claim.released = known_claim.released;
+        seen.sandbox.clone_from(&known.sandbox);
+        seen.pod.clone_from(&known.pod);
+    }
+    let sandbox = seen.sandbox.as_mut().zip(known.sandbox.as_ref());
+    let is_older = |(seen, known): &(&mut SandboxView, &SandboxView)| {
+        seen.uid == known.uid && seen.epoch < known.epoch
+    };
+    if let Some((sandbox, known)) = sandbox.filter(is_older) {
+        sandbox.epoch = known.epoch;
+        sandbox.mode = known.mode;
+    }
+    seen
+}

@@ -1,0 +1,138 @@
+//! What a machine does with the fate of its writes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Sandbox, Stage};
+use crate::act::{Act, Note, SleepReason, Write, Written};
+use crate::drain::Ending;
+use crate::view::Fault;
+
+/// First pause after a wake's write that did not succeed; it doubles.
+const RETRY: Duration = Duration::from_millis(50);
+/// Longest pause.
+const RETRY_CAP: Duration = Duration::from_secs(2);
+/// A sleep must be done, or dead, so long before the first gate opens by itself.
+const GATE_MARGIN: Duration = Duration::from_millis(250);
+
+impl Sandbox {
+    /// The turn of `write` has come: whether it is still to be written. If so its fate is awaited. The
+    /// machine must have been polled at this `now`, so that what was heard since the write was asked for
+    /// counts.
+    pub fn begin_write(&mut self, write: &Write, now: Instant) -> bool {
+        let awaited = self
+            .writing
+            .as_ref()
+            .is_some_and(|writing| !writing.begun && writing.write == *write);
+        if !awaited {
+            return false;
+        }
+        let in_time = write.what.is_wake() || {
+            let dead = now + self.rules.write_timeout + GATE_MARGIN;
+            self.drain
+                .as_ref()
+                .is_some_and(|drain| dead <= drain.started() + self.rules.drain_hold)
+        };
+        if !in_time {
+            self.writing = None;
+            self.end_drain(Ending::NotWritten, now);
+            return false;
+        }
+        if let Some(writing) = &mut self.writing {
+            writing.begun = true;
+        }
+        true
+    }
+
+    /// What became of the write that was begun.
+    pub fn written(&mut self, fate: &Written, now: Instant) {
+        let Some(writing) = self.writing.take_if(|writing| writing.begun) else {
+            return;
+        };
+        if let Written::Done(epoch) = fate {
+            self.believe(&writing.write, *epoch);
+        }
+        if writing.write.what.is_wake() {
+            self.wake_written(fate, now);
+        } else {
+            self.sleep_written(fate, now);
+        }
+        self.refresh(now);
+    }
+
+    fn wake_written(&mut self, fate: &Written, now: Instant) {
+        let Some(attempt) = &mut self.attempt else {
+            if matches!(fate, Written::Done(_)) && self.stage != Stage::Awake {
+                // It came too late for everyone who had asked.
+                self.hurry = Some(SleepReason::WakeFailed);
+            }
+            return;
+        };
+        match fate {
+            Written::Done(_) => {
+                attempt.begun = Some(now);
+                attempt.ours = true;
+                self.told = None;
+                self.tell_waking(now);
+            }
+            Written::Denied(message) => {
+                self.fail(Fault::new("WakeDenied", Arc::clone(message)), now);
+            }
+            Written::Conflict | Written::Unavailable(_) | Written::Lost => {
+                let pause = RETRY
+                    .saturating_mul(1 << attempt.tries.min(16))
+                    .min(RETRY_CAP);
+                attempt.tries = attempt.tries.saturating_add(1);
+                attempt.retry = Some(now + pause);
+            }
+        }
+    }
+
+    fn sleep_written(&mut self, fate: &Written, now: Instant) {
+        match fate {
+            Written::Done(_) => self.fell_asleep(now),
+            // The gates stay closed until it is certain that the write will not be done any more.
+            Written::Lost => {
+                let gates = self
+                    .drain
+                    .as_ref()
+                    .map(|drain| drain.started() + self.rules.drain_hold);
+                self.settling = gates.map(|gates| gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
+            }
+            Written::Conflict | Written::Denied(_) | Written::Unavailable(_) => {
+                self.end_drain(Ending::NotWritten, now);
+            }
+        }
+    }
+
+    /// The sleep is written, or was seen to be.
+    pub(super) fn fell_asleep(&mut self, now: Instant) {
+        self.settling = None;
+        let Some(drain) = self.drain.take() else {
+            return;
+        };
+        let reason = drain.reason();
+        let took = now.saturating_duration_since(drain.started());
+        let active = self
+            .ledger
+            .demand(drain.started())
+            .last_active
+            .unwrap_or(self.since)
+            .max(self.since);
+        self.slept = Some((now, reason));
+        self.drains_off = 0;
+        self.drain_after = None;
+        self.hurry = None;
+        self.acts.push(Act::Note(Note::Drained {
+            ending: Ending::Slept,
+            took,
+        }));
+        let quiet = now.saturating_duration_since(active);
+        let up = self.stage == Stage::Awake;
+        self.acts.push(Act::Note(Note::Slept {
+            reason,
+            quiet,
+            awake: up.then(|| now.saturating_duration_since(self.since)),
+        }));
+    }
+}

@@ -1,0 +1,136 @@
+//! The question to the agent itself: when it is asked, and what its word counts for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a case that cannot go on fails"
+)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use reveille_scaler_core::act::Act;
+use reveille_scaler_core::ledger::Report;
+use reveille_scaler_core::view::Policy;
+use world::{World, pod, policy, seconds};
+
+const NS: Duration = Duration::from_nanos(1);
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Awake, under a policy that has the agent asked, and quiet until just before its question.
+fn near_its_sleep() -> World {
+    let mut world = World::awake();
+    world.see(|view| {
+        view.policy = Some(Policy {
+            busy_period: Some(PERIOD),
+            ..policy()
+        })
+    });
+    world.pass(seconds(29) - NS);
+    assert!(
+        world.take().is_empty(),
+        "not asked while it would not sleep anyway"
+    );
+    world
+}
+
+#[track_caller]
+fn asked(world: &mut World) {
+    let pod = "pod-1".into();
+    assert_eq!(world.take(), [Act::AskBusy { pod }]);
+}
+
+fn answer(world: &mut World, answer: Option<Duration>) {
+    world.machine.probed(&"pod-1".into(), answer, world.now);
+    world.poll();
+}
+
+#[test]
+fn the_agent_is_asked_near_its_sleep_and_again_in_each_period_of_its_lease() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    asked(&mut world);
+    answer(&mut world, Some(seconds(600)));
+    for _ in 0..3 {
+        world.pass(PERIOD - NS);
+        assert!(world.take().is_empty());
+        assert!(world.why().contains("it is busy"), "{}", world.why());
+        world.pass(NS);
+        asked(&mut world);
+        answer(&mut world, Some(seconds(600)));
+    }
+    world.pass(PERIOD);
+    asked(&mut world);
+    answer(&mut world, Some(Duration::ZERO));
+    assert!(
+        world.drain().is_some(),
+        "the newer answer replaces the older"
+    );
+}
+
+#[test]
+fn a_lease_shorter_than_the_period_ends_by_itself() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    asked(&mut world);
+    answer(&mut world, Some(seconds(5)));
+    world.pass(seconds(14));
+    assert!(world.take().is_empty());
+    world.pass(seconds(1));
+    asked(&mut world);
+}
+
+#[test]
+fn the_agent_is_not_asked_while_another_lease_is_longer() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    asked(&mut world);
+    answer(&mut world, Some(seconds(20)));
+    world.report(Some(Report {
+        busy: Some(("pod-1".into(), seconds(100))),
+        ..Report::default()
+    }));
+    world.pass(seconds(100) - NS);
+    assert!(world.take().is_empty());
+    world.pass(NS);
+    asked(&mut world);
+}
+
+#[test]
+fn an_agent_that_says_no_more_keeps_the_lease_it_was_given() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    asked(&mut world);
+    answer(&mut world, Some(seconds(100)));
+    for _ in 0..3 {
+        world.pass(PERIOD);
+        asked(&mut world);
+        answer(&mut world, None);
+    }
+    world.pass(seconds(55) - NS);
+    assert_eq!(world.drain(), None);
+}
+
+#[test]
+fn an_agent_without_an_answer_is_asked_three_times_and_then_sleeps() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    for _ in 0..3 {
+        asked(&mut world);
+        answer(&mut world, None);
+        world.pass(PERIOD);
+    }
+    assert!(world.drain().is_some());
+}
+
+#[test]
+fn an_answer_counts_though_the_pod_faltered_meanwhile() {
+    let mut world = near_its_sleep();
+    world.pass(NS);
+    asked(&mut world);
+    world.see(|view| view.pod = None);
+    world.see(|view| view.pod = Some(pod("pod-1", true)));
+    answer(&mut world, Some(seconds(600)));
+    assert!(world.why().contains("it is busy"), "{}", world.why());
+}

@@ -1,0 +1,150 @@
+//! What others write meanwhile, and answers that come after the watch has shown more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a case that cannot go on fails"
+)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use reveille_scaler_core::act::{Intent, Note, Tell, Written};
+use reveille_scaler_core::explain::State;
+use reveille_scaler_core::view::{Desired, Mode, Policy, View};
+use world::{World, claim_view, pod, policy, sandbox_view, seconds};
+
+/// All activators have stopped sending, and the sleep is on its way to the server.
+fn sleeping(mut world: World) -> World {
+    world.pass(seconds(30));
+    let nonce = world.drain().unwrap();
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
+    world
+}
+
+fn set(world: &mut World, mode: Mode, epoch: u64) {
+    world.see_sandbox(|sandbox| (sandbox.mode, sandbox.epoch) = (mode, epoch));
+}
+
+#[test]
+fn a_sleep_answered_late_does_not_hide_that_somebody_woke_it_since() {
+    let mut world = sleeping(World::awake());
+    set(&mut world, Mode::Running, 3);
+    world.written(Written::Done(2));
+    assert_eq!(world.machine.view().desired(), Desired::Running);
+    assert_eq!(world.machine.state(world.now), State::Awake);
+    world.pass(seconds(30));
+    let nonce = world.drain().expect("it sleeps again when it is quiet");
+    world.reply(nonce, true);
+    assert_eq!(world.begin(Intent::Suspend).epoch, 3);
+}
+
+#[test]
+fn a_binding_answered_late_does_not_hide_what_was_bound() {
+    for uid in ["claim", "the claim made again"] {
+        let mut world = World::of(View {
+            sandbox: None,
+            claim: Some(claim_view(true)),
+            pod: None,
+            policy: Some(policy()),
+        });
+        world.ask();
+        world.begin(Intent::Bind);
+        world.see(|view| {
+            let claim = view.claim.as_mut().unwrap();
+            (claim.uid, claim.epoch, claim.released) = (uid.into(), 2, false);
+            view.sandbox = Some(sandbox_view(Mode::Running));
+            view.pod = Some(pod("pod-1", true));
+        });
+        world.written(Written::Done(2));
+        assert_eq!(world.machine.state(world.now), State::Awake);
+        let notes = world.notes();
+        assert!(matches!(notes[..], [Note::Woke(_)]), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_wake_answered_after_somebody_put_it_to_sleep_again_is_written_again() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    set(&mut world, Mode::Suspended, 3);
+    world.written(Written::Done(2));
+    assert_eq!(world.begin(Intent::Restore).epoch, 3);
+}
+
+#[test]
+fn a_wake_that_came_too_late_is_not_taken_back_where_it_sleeps_again_already() {
+    let mut world = World::asleep();
+    world.see(|view| {
+        view.policy = Some(Policy {
+            wake_deadline: seconds(1),
+            ..policy()
+        })
+    });
+    world.ask();
+    world.begin(Intent::Restore);
+    world.pass(seconds(1));
+    assert!(matches!(world.tells()[..], [.., Tell::Failed { .. }]));
+    set(&mut world, Mode::Suspended, 3);
+    world.written(Written::Done(2));
+    set(&mut world, Mode::Running, 4);
+    world.pass(seconds(1));
+    assert_eq!(world.drain(), None, "this start is somebody else's");
+}
+
+#[test]
+fn a_pod_that_outlived_a_sleep_counts_again_after_a_while_whoever_woke_it() {
+    let mut world = sleeping(World::awake());
+    world.written(Written::Done(2));
+    set(&mut world, Mode::Running, 3);
+    assert_eq!(world.machine.state(world.now), State::Waking);
+    assert_eq!(
+        world.next,
+        Some(world.now + seconds(2)),
+        "and it is looked at then"
+    );
+    world.pass_in_silence(seconds(2));
+    assert_eq!(world.machine.state(world.now), State::Awake);
+}
+
+#[test]
+fn a_pod_seen_while_it_sleeps_is_not_the_one_of_the_next_wake() {
+    let mut world = World::asleep();
+    world.settle("pod-1");
+    set(&mut world, Mode::Running, 2);
+    assert_eq!(world.machine.state(world.now), State::Waking);
+    world.settle("pod-2");
+    assert_eq!(world.machine.state(world.now), State::Awake);
+}
+
+#[test]
+fn gates_closed_before_somebody_slept_and_woke_it_are_not_closed_any_more() {
+    let mut world = World::awake();
+    world.pass(seconds(30));
+    let nonce = world.drain().unwrap();
+    set(&mut world, Mode::Running, 3);
+    assert!(world.undrained(nonce));
+    world.reply(nonce, true);
+    assert!(world.writes().is_empty());
+    assert_eq!(world.drain(), None, "a wake starts the cooldown anew");
+}
+
+#[test]
+fn gates_closed_for_one_replica_say_nothing_of_the_next() {
+    let mut world = World::of(View {
+        sandbox: Some(sandbox_view(Mode::Running)),
+        claim: Some(claim_view(false)),
+        pod: Some(pod("pod-1", true)),
+        policy: Some(policy()),
+    });
+    world.pass(seconds(30));
+    let nonce = world.drain().unwrap();
+    world.see(|view| {
+        view.sandbox.as_mut().unwrap().uid = "another".into();
+        view.pod = Some(pod("pod-2", true));
+    });
+    assert!(world.undrained(nonce));
+    world.reply(nonce, true);
+    assert!(world.writes().is_empty());
+}

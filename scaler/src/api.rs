@@ -1,0 +1,259 @@
+//! `/v1/sandboxes`: what an operator or a program may ask of the scaler.
+//!
+//! Handlers only translate: each asks the fleet's task over a bounded channel and waits for its answer,
+//! with a deadline. Errors are JSON `{"reason", "message"}`.
+
+mod reply;
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use reveille_crds::SandboxKey;
+use reveille_crds::change::Hold;
+use reveille_crds::message::Cause;
+use reveille_lifecycle::store::IntentError;
+use reveille_scaler_core::command::{Answer, Command};
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::reply::{LastSleep, LastWake, SandboxState, hold_word};
+use self::reply::{Problem, answered};
+use crate::observe;
+
+/// Requests of handlers that wait for the fleet's task. Each is one HTTP request under way on an admin
+/// listener; beyond that they are told to come back.
+const REQUESTS: usize = 64;
+/// Time for the fleet's task to answer, the write of a hold (4 s) included.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The longest body is `{"seconds": 86400}`.
+const MAX_BODY: usize = 1024;
+/// Longest busy lease.
+const MAX_BUSY: u64 = 86_400;
+
+/// Requests to the fleet's task.
+#[derive(Debug)]
+pub struct Receiver(pub(crate) mpsc::Receiver<Request>);
+
+/// One request to the fleet's task; a dropped reply means that it ended.
+#[derive(Debug)]
+pub(crate) enum Request {
+    List {
+        namespace: Option<String>,
+        reply: oneshot::Sender<Vec<SandboxState>>,
+    },
+    Get {
+        key: SandboxKey,
+        reply: oneshot::Sender<Option<SandboxState>>,
+    },
+    Command {
+        key: SandboxKey,
+        command: Command,
+        reply: oneshot::Sender<Option<(Answer, u64)>>,
+    },
+    Hold {
+        key: SandboxKey,
+        hold: Option<Hold>,
+        reply: oneshot::Sender<Result<(), HoldError>>,
+    },
+}
+
+/// Why a hold was not set.
+#[derive(Debug)]
+pub(crate) enum HoldError {
+    NotFound,
+    /// A claim without a Sandbox has nothing to pin.
+    NoSandbox,
+    NotWritten(IntentError),
+}
+
+/// The routes, and the end that [`crate::run`] takes.
+pub fn router() -> (Router, Receiver) {
+    let (sender, receiver) = mpsc::channel(REQUESTS);
+    let one = "/v1/sandboxes/{namespace}/{name}";
+    let router = Router::new()
+        .route("/v1/sandboxes", get(list))
+        .route(one, get(show))
+        .route(&format!("{one}/wake"), post(wake))
+        .route(&format!("{one}/sleep"), post(sleep))
+        .route(&format!("{one}/hold"), post(hold))
+        .route(&format!("{one}/release"), post(release))
+        .route(&format!("{one}/busy"), post(busy))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(Fleet(sender));
+    (router, Receiver(receiver))
+}
+
+#[derive(Clone)]
+struct Fleet(mpsc::Sender<Request>);
+
+impl Fleet {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.0
+            .try_send(request(reply))
+            .map_err(|_| Problem::overloaded())?;
+        match tokio::time::timeout(DEADLINE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(Problem::overloaded()),
+        }
+    }
+
+    async fn command(&self, key: SandboxKey, command: Command) -> Result<Response, Problem> {
+        let answer = self
+            .ask(|reply| Request::Command {
+                key: key.clone(),
+                command,
+                reply,
+            })
+            .await?;
+        let (answer, epoch) = answer.ok_or_else(|| Problem::not_found(&key))?;
+        answered(&key, &answer, epoch)
+    }
+
+    async fn pin(&self, key: SandboxKey, hold: Option<Hold>) -> Result<Response, Problem> {
+        let done = self
+            .ask(|reply| Request::Hold {
+                key: key.clone(),
+                hold,
+                reply,
+            })
+            .await?;
+        done.map_err(|error| Problem::hold(&key, error))?;
+        Ok(reply::held(&key, hold))
+    }
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    namespace: Option<String>,
+}
+
+/// What an activator sends whose carrier is down; an operator sends nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WakeBody {
+    cause: Cause,
+    /// Requests parked.
+    waiting: u32,
+}
+
+impl Default for WakeBody {
+    fn default() -> Self {
+        Self {
+            cause: Cause::Api,
+            waiting: 0,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldBody {
+    mode: HoldMode,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum HoldMode {
+    Awake,
+    Asleep,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BusyBody {
+    seconds: u64,
+}
+
+type Named = Path<(String, String)>;
+type Handled = Result<Response, Problem>;
+
+async fn list(State(fleet): State<Fleet>, Query(query): Query<ListQuery>) -> Handled {
+    let sandboxes = fleet
+        .ask(|reply| Request::List {
+            namespace: query.namespace,
+            reply,
+        })
+        .await?;
+    Ok(Json(serde_json::json!({ "sandboxes": sandboxes })).into_response())
+}
+
+async fn show(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
+    let key = key(&name)?;
+    let state = fleet
+        .ask(|reply| Request::Get {
+            key: key.clone(),
+            reply,
+        })
+        .await?;
+    state
+        .map(|state| Json(state).into_response())
+        .ok_or_else(|| Problem::not_found(&key))
+}
+
+async fn wake(State(fleet): State<Fleet>, Path(name): Named, body: Bytes) -> Handled {
+    let key = key(&name)?;
+    let body = if body.is_empty() {
+        WakeBody::default()
+    } else {
+        let Json(body) = Json::from_bytes(&body)
+            .map_err(|error| Problem::body(&error, r#"nothing, or {"cause": "http"}"#))?;
+        body
+    };
+    let command = Command::Wake {
+        cause: observe::cause(body.cause),
+        waiting: body.waiting,
+    };
+    fleet.command(key, command).await
+}
+
+async fn sleep(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
+    fleet.command(key(&name)?, Command::Sleep).await
+}
+
+async fn hold(
+    State(fleet): State<Fleet>,
+    Path(name): Named,
+    body: Result<Json<HoldBody>, JsonRejection>,
+) -> Handled {
+    let key = key(&name)?;
+    let Json(body) =
+        body.map_err(|error| Problem::body(&error, r#"{"mode": "awake"} or {"mode": "asleep"}"#))?;
+    let hold = match body.mode {
+        HoldMode::Awake => Hold::Awake,
+        HoldMode::Asleep => Hold::Asleep,
+    };
+    fleet.pin(key, Some(hold)).await
+}
+
+async fn release(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
+    fleet.pin(key(&name)?, None).await
+}
+
+async fn busy(
+    State(fleet): State<Fleet>,
+    Path(name): Named,
+    body: Result<Json<BusyBody>, JsonRejection>,
+) -> Handled {
+    let key = key(&name)?;
+    let Json(BusyBody { seconds }) =
+        body.map_err(|error| Problem::body(&error, r#"{"seconds": 600}"#))?;
+    if seconds > MAX_BUSY {
+        return Err(Problem::too_long(seconds, MAX_BUSY));
+    }
+    fleet
+        .command(key, Command::Busy(Duration::from_secs(seconds)))
+        .await
+}
+
+fn key((namespace, name): &(String, String)) -> Result<SandboxKey, Problem> {
+    SandboxKey::new(namespace, name).map_err(|error| Problem::name(&error))
+}

@@ -1,0 +1,217 @@
+//! What the API answers: states, outcomes, and problems with the one place that gives them a status.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use reveille_crds::SandboxKey;
+use reveille_crds::change::Hold;
+use reveille_crds::key::InvalidKey;
+use reveille_lifecycle::store::IntentError;
+use reveille_scaler_core::command::Answer;
+use reveille_scaler_core::wake::Refusal;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::HoldError;
+
+/// One sandbox.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SandboxState {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// `awake`, `asleep`, `waking`, `draining` or `blocked`.
+    pub(crate) state: &'static str,
+    /// Why, in one word.
+    pub(crate) reason: &'static str,
+    /// Why, in one sentence.
+    pub(crate) why: String,
+    pub(crate) epoch: u64,
+    pub(crate) uid: Option<String>,
+    pub(crate) in_flight: u32,
+    pub(crate) parked: u32,
+    pub(crate) hold: Option<&'static str>,
+    pub(crate) policy: Option<String>,
+    pub(crate) last_wake: Option<LastWake>,
+    pub(crate) last_sleep: Option<LastSleep>,
+    /// Seconds until it sleeps if nothing more is heard.
+    pub(crate) next_sleep_in_seconds: Option<f64>,
+}
+
+/// The last wake.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LastWake {
+    pub(crate) at: Timestamp,
+    pub(crate) cause: &'static str,
+    pub(crate) phases: Value,
+}
+
+/// The last sleep.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LastSleep {
+    pub(crate) at: Timestamp,
+    pub(crate) reason: &'static str,
+}
+
+/// What became of a command.
+pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<Response, Problem> {
+    let (status, outcome) = match answer {
+        Answer::Awake => (StatusCode::OK, "awake"),
+        Answer::Waking => (StatusCode::ACCEPTED, "waking"),
+        Answer::Asleep => (StatusCode::OK, "asleep"),
+        Answer::Draining => (StatusCode::ACCEPTED, "draining"),
+        Answer::Leased => (StatusCode::OK, "leased"),
+        Answer::Refused(refusal) => {
+            let status = match refusal {
+                Refusal::NotFound => StatusCode::NOT_FOUND,
+                Refusal::NotTriggered | Refusal::Unmanaged => StatusCode::FORBIDDEN,
+                _ => StatusCode::CONFLICT,
+            };
+            return Err(Problem::new(
+                status,
+                refusal.reason(),
+                format!("{key}: {}", refusal.message()),
+            ));
+        }
+        Answer::BackedOff {
+            reason,
+            message,
+            retry_after,
+        } => {
+            return Err(Problem {
+                retry_after: Some(*retry_after),
+                ..Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    reason.to_string(),
+                    message.to_string(),
+                )
+            });
+        }
+        Answer::Conflict(why) => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                why.reason(),
+                format!("{key}: {why}"),
+            ));
+        }
+        Answer::Unheard(silence) => {
+            let message = format!("{key} cannot be put to sleep now: {silence}");
+            return Err(Problem::later("ActivatorsUnheard", message));
+        }
+    };
+    let body = json!({"sandbox": key, "outcome": outcome, "epoch": epoch});
+    Ok((status, Json(body)).into_response())
+}
+
+/// A hold was set or taken away.
+pub(super) fn held(key: &SandboxKey, hold: Option<Hold>) -> Response {
+    let hold = hold.map(hold_word);
+    Json(json!({"sandbox": key, "hold": hold})).into_response()
+}
+
+/// As the annotation says it.
+pub(crate) const fn hold_word(hold: Hold) -> &'static str {
+    match hold {
+        Hold::Awake => "awake",
+        Hold::Asleep => "asleep",
+    }
+}
+
+/// An error for whoever asked.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>, message: String) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            message,
+            retry_after: None,
+        }
+    }
+
+    fn later(reason: &'static str, message: String) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, message)
+        }
+    }
+
+    pub(super) fn overloaded() -> Self {
+        Self::later(
+            "Unavailable",
+            "the scaler did not answer in time".to_owned(),
+        )
+    }
+
+    pub(super) fn not_found(key: &SandboxKey) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("there is no sandbox {key}"),
+        )
+    }
+
+    pub(super) fn name(error: &InvalidKey) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidName", error.to_string())
+    }
+
+    pub(super) fn body(error: &JsonRejection, example: &str) -> Self {
+        let status = error.status();
+        let message = format!("{}; send {example} as application/json", error.body_text());
+        Self::new(status, "InvalidBody", message)
+    }
+
+    pub(super) fn too_long(seconds: u64, limit: u64) -> Self {
+        let message =
+            format!("seconds is {seconds}, the longest lease is {limit}; renew it instead");
+        Self::new(StatusCode::BAD_REQUEST, "LeaseTooLong", message)
+    }
+
+    pub(super) fn hold(key: &SandboxKey, error: HoldError) -> Self {
+        let conflict = |reason, message| Self::new(StatusCode::CONFLICT, reason, message);
+        match error {
+            HoldError::NotFound | HoldError::NotWritten(IntentError::NotFound) => {
+                Self::not_found(key)
+            }
+            HoldError::NoSandbox => conflict(
+                "NoSandbox",
+                format!(
+                    "{key} is a claim without a Sandbox: there is nothing to pin; wake it first"
+                ),
+            ),
+            HoldError::NotWritten(IntentError::Unavailable(message)) => {
+                Self::later("Unavailable", message)
+            }
+            HoldError::NotWritten(IntentError::Conflict(message)) => conflict("Conflict", message),
+            HoldError::NotWritten(IntentError::Denied(message)) => {
+                Self::new(StatusCode::FORBIDDEN, "Denied", message)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"reason": self.reason, "message": self.message}));
+        let mut response = (self.status, body).into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

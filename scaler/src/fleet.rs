@@ -1,0 +1,357 @@
+//! The fleet's task: every machine, one timer queue, and the queue of writes.
+//!
+//! All state is owned by one task, so there is no lock. An idle sandbox costs its entry in the map, and
+//! one in the timer queue if it is to sleep some day.
+
+mod doing;
+mod hearing;
+mod telling;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use reveille_crds::SandboxKey;
+use reveille_crds::change::Change;
+use reveille_crds::index::Index;
+use reveille_crds::message::ToActivator;
+use reveille_lifecycle::store::Store;
+use reveille_scaler_core::act::Act;
+use reveille_scaler_core::budget::Budget;
+use reveille_scaler_core::explain::State;
+use reveille_scaler_core::roster::Roster;
+use reveille_scaler_core::sandbox::{Rules, Sandbox};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::doing::{Done, Job};
+use crate::config::Config;
+use crate::journal::Journal;
+use crate::leader::Leader;
+use crate::observe::{self, Clocks};
+use crate::status::{Counted, Tallies};
+use crate::{Carrier, Error, api};
+
+/// Messages to the activators that wait because their channel is full. They are hints, or repeated, so the
+/// oldest goes when there are more: 4,096 of about 200 bytes are under 1 MiB.
+const OUTBOX: usize = 4096;
+
+/// Everything the task owns but its channels.
+pub(crate) struct Fleet {
+    config: Config,
+    rules: Arc<Rules>,
+    store: Store,
+    index: Index,
+    roster: Roster<SandboxKey>,
+    entries: HashMap<SandboxKey, Entry>,
+    timers: BTreeSet<(Instant, SandboxKey)>,
+    budget: Budget<Job>,
+    doing: JoinSet<Done>,
+    writing: usize,
+    asking: usize,
+    /// Agents to be asked whether they are busy; at most one entry per awake sandbox.
+    to_ask: VecDeque<(SandboxKey, Arc<str>)>,
+    outbox: VecDeque<ToActivator>,
+    synced_at: Option<Instant>,
+    tallies: Tallies,
+    journal: Journal,
+    /// Where the drains of the next machine are numbered from.
+    nonce: u64,
+}
+
+struct Entry {
+    machine: Sandbox,
+    due: Option<Instant>,
+    state: Option<State>,
+    counted: Option<Counted>,
+}
+
+impl Fleet {
+    pub(crate) fn new(config: Config, store: Store, journal: Journal) -> Self {
+        let now = tokio::time::Instant::now().into_std();
+        let rules = Rules {
+            wake_unmanaged: config.wake_unmanaged,
+            unmanaged_wake_deadline: config.unmanaged_wake_deadline,
+            drain_timeout: config.drain_timeout,
+            drain_hold: config.drain_hold,
+            write_timeout: config.write_timeout,
+        };
+        let mut roster = Roster::new(config.member_silence, now);
+        roster.set_members(&config.members);
+        Self {
+            rules: Arc::new(rules),
+            store,
+            index: Index::default(),
+            roster,
+            entries: HashMap::new(),
+            timers: BTreeSet::new(),
+            budget: Budget::new(config.writes_per_second, config.write_burst, now),
+            doing: JoinSet::new(),
+            writing: 0,
+            asking: 0,
+            to_ask: VecDeque::new(),
+            outbox: VecDeque::new(),
+            synced_at: None,
+            tallies: Tallies::default(),
+            journal,
+            // Another start of the scaler must not number its drains alike.
+            nonce: uuid::Uuid::new_v4().as_u64_pair().0,
+            config,
+        }
+    }
+
+    /// Runs until `shutdown`, or until watch or carrier end.
+    pub(crate) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        carrier: Carrier,
+        mut api: api::Receiver,
+        mut leader: Leader,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let Carrier {
+            to_activators,
+            mut from_activators,
+            mut link,
+            events: _,
+        } = carrier;
+        let (mut api_open, mut link_open) = (true, true);
+        self.set_linked(*link.borrow_and_update());
+        self.roster.set_leading(leader.leads(), now());
+        let ended = loop {
+            self.work(&to_activators);
+            let due = self.due();
+            tokio::select! {
+                // What only finishes or speeds up work comes first, so that nothing can starve it: results,
+                // then room in the carrier, then timers. Facts come before hints.
+                biased;
+                () = shutdown.cancelled() => break Ok(()),
+                Some(done) = self.doing.join_next(), if !self.doing.is_empty() => match done {
+                    Ok(done) => self.done(done),
+                    Err(error) => warn!(%error, "a task of the scaler ended badly"),
+                },
+                permit = to_activators.reserve(), if !self.outbox.is_empty() => match permit {
+                    Ok(permit) => if let Some(message) = self.outbox.pop_front() { permit.send(message) },
+                    Err(_) => break Err(Error::CarrierEnded),
+                },
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => self.fire(),
+                up = link.changed(), if link_open => match up {
+                    Ok(()) => self.set_linked(*link.borrow_and_update()),
+                    Err(_) => link_open = false,
+                },
+                () = leader.changed() => self.set_leading(leader.leads()),
+                request = api.0.recv(), if api_open => match request {
+                    Some(request) => self.serve(request),
+                    None => api_open = false,
+                },
+                change = changes.recv() => match change {
+                    Some(change) => self.learn(change),
+                    None => break Err(Error::WatchEnded),
+                },
+                message = from_activators.recv() => match message {
+                    Some(message) => self.hear(message),
+                    None => break Err(Error::CarrierEnded),
+                },
+            }
+        };
+        self.finish().await;
+        ended
+    }
+
+    /// Takes a change of the watch.
+    fn learn(&mut self, change: Change) {
+        let policy = match &change {
+            Change::Policy(key, _) => Some(key.clone()),
+            _ => None,
+        };
+        let synced = change == Change::Synced;
+        let touched = self.index.apply(change);
+        for key in touched {
+            self.see(&key);
+        }
+        if let Some(policy) = policy
+            && self.synced_at.is_some()
+        {
+            self.tallies
+                .policies_changed(policy.namespace(), &self.index, now());
+        }
+        if synced && self.synced_at.is_none() {
+            self.start();
+        }
+    }
+
+    /// Everything that existed is known: decide about all of it.
+    fn start(&mut self) {
+        self.synced_at = Some(now());
+        let namespaces: BTreeSet<String> = self
+            .index
+            .policies()
+            .iter()
+            .map(|(key, _)| key.namespace().to_owned())
+            .collect();
+        for namespace in namespaces {
+            self.tallies
+                .policies_changed(&namespace, &self.index, now());
+        }
+        let keys: Vec<_> = self.entries.keys().cloned().collect();
+        for key in &keys {
+            self.touch(key);
+        }
+        let states = self.entries.values().filter_map(|entry| entry.state);
+        let awake = states.filter(|state| *state == State::Awake).count();
+        let known = keys.len();
+        info!(known, awake, "{known} sandboxes known, {awake} awake");
+    }
+
+    /// A target looks different.
+    fn see(&mut self, key: &SandboxKey) {
+        let Some(target) = self.index.target(key).filter(|target| target.key == *key) else {
+            return self.drop_entry(key);
+        };
+        let clocks = Clocks::read();
+        let view = observe::view(&target, clocks);
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
+            // Far enough apart that no machine reaches another's numbers.
+            self.nonce = self.nonce.wrapping_add(1 << 24);
+            let machine = Sandbox::new(Arc::clone(&self.rules), self.nonce, clocks.now);
+            Entry {
+                machine,
+                due: None,
+                state: None,
+                counted: None,
+            }
+        });
+        entry.machine.observe(view, clocks.now);
+        self.touch(key);
+    }
+
+    fn drop_entry(&mut self, key: &SandboxKey) {
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
+        if let Some(due) = entry.due {
+            self.timers.remove(&(due, key.clone()));
+        }
+        self.journal.metrics.state(entry.state, None);
+        self.tallies.recount(entry.counted.as_ref(), None, now());
+    }
+
+    /// Something about a target changed: lets its machine act.
+    fn touch(&mut self, key: &SandboxKey) {
+        if self.synced_at.is_none() {
+            return;
+        }
+        let now = now();
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let poll = entry.machine.poll(&self.roster, now);
+        if entry.due != poll.next {
+            if let Some(due) = entry.due {
+                self.timers.remove(&(due, key.clone()));
+            }
+            if let Some(next) = poll.next {
+                self.timers.insert((next, key.clone()));
+            }
+            entry.due = poll.next;
+        }
+        self.count(key, now);
+        for act in poll.acts {
+            self.act(key, act);
+        }
+    }
+
+    fn count(&mut self, key: &SandboxKey, now: Instant) {
+        let policy = self
+            .index
+            .target(key)
+            .and_then(|target| target.policy)
+            .map(|(policy, _)| policy);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let state = entry.machine.state(now);
+        if entry.state != Some(state) {
+            self.journal.metrics.state(entry.state, Some(state));
+            entry.state = Some(state);
+        }
+        let counted = policy.map(|policy| (policy, state));
+        if entry.counted != counted {
+            self.tallies
+                .recount(entry.counted.as_ref(), counted.as_ref(), now);
+            entry.counted = counted;
+        }
+    }
+
+    /// When something is due by itself.
+    fn due(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let write = self.budget.next(now()).filter(|_| self.may_write());
+        [timer, write, self.tallies.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Fires one timer that is due; the loop comes back for the next.
+    fn fire(&mut self) {
+        let now = now();
+        self.journal.metrics.silent(self.roster.silent_members(now));
+        if self.tallies.due().is_some_and(|due| due <= now) {
+            self.push_status();
+        }
+        let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() else {
+            return;
+        };
+        if let Some((at, _)) = self.timers.pop_first()
+            && let Some(entry) = self.entries.get_mut(&key)
+        {
+            debug_assert_eq!(entry.due, Some(at), "a timer belongs to its entry");
+            entry.due = None;
+        }
+        self.touch(&key);
+    }
+
+    fn set_linked(&mut self, up: bool) {
+        self.roster.set_linked(up, now());
+        if up {
+            self.say(ToActivator::Sync);
+        } else {
+            warn!("the activators cannot be heard: nothing is put to sleep");
+        }
+    }
+
+    fn set_leading(&mut self, leads: bool) {
+        info!(leads, "leadership changed");
+        self.roster.set_leading(leads, now());
+        if leads {
+            self.say(ToActivator::Sync);
+        }
+    }
+
+    fn say(&mut self, message: ToActivator) {
+        if self.outbox.len() == OUTBOX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back(message);
+    }
+
+    fn act(&mut self, key: &SandboxKey, act: Act) {
+        match act {
+            Act::Write(write) => self.queue_write(key, write),
+            Act::AskBusy { pod } => self.to_ask.push_back((key.clone(), pod)),
+            Act::Note(note) => self.note(key, &note),
+            Act::Tell(tell) => self.tell(key, tell),
+            Act::Drain { epoch, nonce, hold } => self.tell_drain(key, epoch, nonce, hold),
+            Act::Undrain { nonce } => self.tell_undrain(key, nonce),
+        }
+    }
+}
+
+/// The clock that tests can pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,190 @@
+//! What the fleet's task hears: messages of activators, requests of the API.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reveille_crds::SandboxKey;
+use reveille_crds::change::Hold;
+use reveille_crds::message::{Activity, DrainReply, Ready, ToActivator, ToScaler, Wake};
+use reveille_scaler_core::command::{Answer, Command};
+use reveille_scaler_core::wake::Ask;
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use super::{Done, Fleet, now};
+use crate::api::{HoldError, Request};
+use crate::apply;
+use crate::observe::{self, Clocks};
+
+impl Fleet {
+    pub(super) fn hear(&mut self, message: ToScaler) {
+        match message {
+            ToScaler::Wake(wake) => self.hear_wake(&wake),
+            ToScaler::Activity(activity) => self.hear_activity(&activity),
+            ToScaler::Drained(reply) => self.hear_reply(&reply),
+            ToScaler::Ready(ready) => self.hear_ready(&ready),
+        }
+    }
+
+    /// What is not known (yet) is passed over: the Wake is repeated while somebody waits.
+    fn hear_wake(&mut self, wake: &Wake) {
+        let ask = Ask {
+            cause: observe::cause(wake.reason),
+            waiting: wake.waiting,
+            member: Some(Arc::from(wake.activator.as_str())),
+        };
+        let Some(entry) = self
+            .entries
+            .get_mut(&wake.key)
+            .filter(|_| self.synced_at.is_some())
+        else {
+            debug!(sandbox = %wake.key, "passed over a wake of an unknown sandbox");
+            return;
+        };
+        entry.machine.ask(&ask, now());
+        self.touch(&wake.key);
+    }
+
+    fn hear_activity(&mut self, activity: &Activity) {
+        let now = now();
+        let from: Arc<str> = Arc::from(activity.activator.as_str());
+        // Only what exists is kept, so that the roster is bounded by the fleet.
+        let known = activity
+            .sandboxes
+            .iter()
+            .filter(|each| self.entries.contains_key(&each.key));
+        let reports: Vec<_> = known
+            .map(|each| (&each.key, observe::report(each)))
+            .collect();
+        let entries: Vec<_> = reports
+            .iter()
+            .map(|(key, report)| ((*key).clone(), report.is_active()))
+            .collect();
+        let place = (activity.sequence, activity.full);
+        let hearing = self
+            .roster
+            .report(&from, &activity.incarnation, place, &entries, now);
+        self.journal.metrics.silent(self.roster.silent_members(now));
+        let mut touched = BTreeSet::new();
+        for (member, key) in hearing.quiet {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.machine.quiet(&member, now);
+                touched.insert(key);
+            }
+        }
+        if hearing.accepted {
+            for (key, report) in reports {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.machine.report(&from, &report, now);
+                    touched.insert(key.clone());
+                }
+            }
+        }
+        if hearing.ask_full {
+            self.say(ToActivator::Sync);
+        }
+        for key in &touched {
+            self.touch(key);
+        }
+    }
+
+    fn hear_reply(&mut self, reply: &DrainReply) {
+        if let Some(entry) = self.entries.get_mut(&reply.key) {
+            entry.machine.reply(
+                &reply.activator,
+                &reply.incarnation,
+                reply.nonce,
+                reply.drained,
+            );
+            self.touch(&reply.key);
+        }
+    }
+
+    fn hear_ready(&mut self, ready: &Ready) {
+        if let Some(entry) = self.entries.get_mut(&ready.key) {
+            entry.machine.ready(&Arc::from(ready.pod.as_str()), now());
+            self.touch(&ready.key);
+        }
+    }
+
+    /// Serves a request of the API. A caller that left is no error.
+    pub(super) fn serve(&mut self, request: Request) {
+        match request {
+            Request::List { namespace, reply } => {
+                let clocks = Clocks::read();
+                let within = |key: &SandboxKey| {
+                    namespace
+                        .as_deref()
+                        .is_none_or(|name| name == key.namespace())
+                };
+                let mut found: Vec<_> =
+                    self.entries.iter().filter(|(key, _)| within(key)).collect();
+                found.sort_by_key(|(key, _)| *key);
+                let states = found
+                    .into_iter()
+                    .map(|(key, entry)| self.describe(key, entry, clocks))
+                    .collect();
+                drop(reply.send(states));
+            }
+            Request::Get { key, reply } => {
+                let found = self
+                    .entries
+                    .get(&key)
+                    .map(|entry| self.describe(&key, entry, Clocks::read()));
+                drop(reply.send(found));
+            }
+            Request::Command {
+                key,
+                command,
+                reply,
+            } => {
+                drop(reply.send(self.command(&key, command)));
+            }
+            Request::Hold { key, hold, reply } => self.hold(&key, hold, reply),
+        }
+    }
+
+    fn command(&mut self, key: &SandboxKey, command: Command) -> Option<(Answer, u64)> {
+        let entry = self
+            .entries
+            .get_mut(key)
+            .filter(|_| self.synced_at.is_some())?;
+        let answer = entry.machine.command(command, &self.roster, now());
+        if command == Command::Sleep {
+            let refused = match &answer {
+                Answer::Conflict(why) => Some(why.reason()),
+                Answer::Unheard(_) => Some("ActivatorsUnheard"),
+                _ => None,
+            };
+            if let Some(reason) = refused {
+                self.journal.metrics.sleep_refused(reason);
+                info!(sandbox = %key, reason, "refused to put {key} to sleep");
+            }
+        }
+        let epoch = entry.machine.view().epoch();
+        self.touch(key);
+        Some((answer, epoch))
+    }
+
+    fn hold(
+        &mut self,
+        key: &SandboxKey,
+        hold: Option<Hold>,
+        reply: oneshot::Sender<Result<(), HoldError>>,
+    ) {
+        let Some(target) = self.index.target(key).filter(|target| target.key == *key) else {
+            drop(reply.send(Err(HoldError::NotFound)));
+            return;
+        };
+        let Some((sandbox, _)) = target.sandbox else {
+            drop(reply.send(Err(HoldError::NoSandbox)));
+            return;
+        };
+        let (store, deadline) = (self.store.clone(), self.config.write_timeout);
+        self.doing.spawn(async move {
+            let done = apply::hold(store, sandbox, hold, deadline).await;
+            drop(reply.send(done.map_err(HoldError::NotWritten)));
+            Done::Held
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! From the core's words to messages, the journal and the API's answers.
+
+use std::time::{Duration, Instant};
+
+use reveille_crds::SandboxKey;
+use reveille_crds::message::{Drain, Outcome, OutcomeKind, ToActivator};
+use reveille_scaler_core::act::{Note, Tell};
+
+use super::{Entry, Fleet};
+use crate::api::{LastSleep, LastWake, SandboxState, hold_word};
+use crate::journal::{phases, whole_milliseconds};
+use crate::observe::Clocks;
+
+impl Fleet {
+    pub(super) fn tell(&mut self, key: &SandboxKey, tell: Tell) {
+        let what = match tell {
+            Tell::Waking { epoch } => OutcomeKind::Waking { epoch },
+            Tell::Refused(refusal) => OutcomeKind::Refused {
+                reason: refusal.reason().to_owned(),
+                message: refusal.message().to_owned(),
+            },
+            Tell::Failed {
+                reason,
+                message,
+                retry_after,
+            } => OutcomeKind::Failed {
+                reason: reason.to_string(),
+                message: message.to_string(),
+                retry_after_ms: whole_milliseconds(retry_after),
+            },
+        };
+        self.say(ToActivator::Outcome(Outcome {
+            key: key.clone(),
+            what,
+        }));
+    }
+
+    pub(super) fn tell_drain(&mut self, key: &SandboxKey, epoch: u64, nonce: u64, hold: Duration) {
+        self.say(ToActivator::Drain(Drain {
+            key: key.clone(),
+            epoch,
+            nonce,
+            hold_ms: whole_milliseconds(hold),
+        }));
+    }
+
+    pub(super) fn tell_undrain(&mut self, key: &SandboxKey, nonce: u64) {
+        let what = OutcomeKind::Undrain { nonce };
+        self.say(ToActivator::Outcome(Outcome {
+            key: key.clone(),
+            what,
+        }));
+    }
+
+    pub(super) fn note(&mut self, key: &SandboxKey, note: &Note) {
+        let entry = self.entries.get(key);
+        let epoch = entry.map_or(0, |entry| entry.machine.view().epoch());
+        if let (Note::Woke(_), Some((policy, _))) =
+            (note, entry.and_then(|entry| entry.counted.as_ref()))
+        {
+            self.tallies.woke(policy, Clocks::read().wall);
+        }
+        self.journal.note(key, epoch, note);
+    }
+
+    /// What the API tells of one target.
+    pub(super) fn describe(&self, key: &SandboxKey, entry: &Entry, clocks: Clocks) -> SandboxState {
+        let told = entry.machine.explain(&self.roster, clocks.now);
+        let target = self.index.target(key);
+        let hold = target
+            .as_ref()
+            .and_then(|target| target.sandbox.as_ref()?.1.hold);
+        let policy = target
+            .and_then(|target| target.policy)
+            .map(|(policy, _)| policy.name().to_owned());
+        let left =
+            |at: Instant| at.saturating_duration_since(clocks.now).as_millis() as f64 / 1000.0;
+        SandboxState {
+            namespace: key.namespace().to_owned(),
+            name: key.name().to_owned(),
+            state: told.state.as_str(),
+            reason: told.why.reason(),
+            why: told.why.to_string(),
+            epoch: told.epoch,
+            uid: told.uid.map(|uid| uid.to_string()),
+            in_flight: told.in_flight,
+            parked: told.parked,
+            hold: hold.map(hold_word),
+            policy,
+            last_wake: told.last_wake.map(|(at, woke)| LastWake {
+                at: clocks.timestamp(at),
+                cause: woke.cause.as_str(),
+                phases: phases(&woke),
+            }),
+            last_sleep: told.last_sleep.map(|(at, reason)| LastSleep {
+                at: clocks.timestamp(at),
+                reason: reason.as_str(),
+            }),
+            next_sleep_in_seconds: told.next_sleep.map(left),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Where what happened is told: one log line, the metrics, and a CloudEvent for users.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reveille_crds::SandboxKey;
+use reveille_crds::cloudevent::{self, CloudEvent, Happening};
+use reveille_scaler_core::act::{Note, Woke};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::metrics::{Metrics, milliseconds};
+use crate::observe;
+
+/// Tells of everything that happens.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) metrics: Metrics,
+    events: Option<mpsc::Sender<CloudEvent>>,
+}
+
+impl Journal {
+    pub(crate) const fn new(metrics: Metrics, events: Option<mpsc::Sender<CloudEvent>>) -> Self {
+        Self { metrics, events }
+    }
+
+    /// Tells of one note. `epoch` is the target's now.
+    pub(crate) fn note(&self, key: &SandboxKey, epoch: u64, note: &Note) {
+        match note {
+            Note::Woke(woke) => self.woke(key, epoch, woke),
+            Note::WakeFailed {
+                cause,
+                reason,
+                message,
+                after,
+                retry_after,
+            } => {
+                self.metrics.wake_failed(*cause);
+                let (total, retry) = (milliseconds(*after), retry_after.as_secs());
+                warn!(
+                    sandbox = %key, cause = cause.as_str(), %reason, total_ms = total, retry_after_s = retry,
+                    "failed to wake {key} after {total} ms: {reason}, {message}"
+                );
+                self.publish(Happening::WakeFailed(cloudevent::WakeFailed {
+                    key: key.clone(),
+                    epoch,
+                    cause: observe::told(*cause),
+                    reason: reason.to_string(),
+                    message: message.to_string(),
+                    retry_after_ms: Some(whole_milliseconds(*retry_after)),
+                }));
+            }
+            Note::Refused { cause, refusal } => {
+                self.metrics.refused(*cause, *refusal);
+                let reason = refusal.reason();
+                info!(sandbox = %key, cause = cause.as_str(), reason, "refused to wake {key}: {}", refusal.message());
+            }
+            Note::Slept {
+                reason,
+                quiet,
+                awake,
+            } => {
+                self.metrics.slept(*reason);
+                let (seconds, why) = (quiet.as_secs(), reason.as_str());
+                info!(sandbox = %key, epoch, reason = why, quiet_s = seconds, "put {key} to sleep after {seconds} s quiet · {why}");
+                self.publish(Happening::Slept(cloudevent::Slept {
+                    key: key.clone(),
+                    epoch,
+                    reason: why.to_owned(),
+                    awake_ms: awake.map(whole_milliseconds),
+                }));
+            }
+            Note::Drained { ending, took } => {
+                self.metrics.drained(*ending);
+                debug!(sandbox = %key, outcome = ending.as_str(), took_ms = milliseconds(*took), "drain ended");
+            }
+        }
+    }
+
+    fn woke(&self, key: &SandboxKey, epoch: u64, woke: &Woke) {
+        self.metrics.woke(woke);
+        let Woke {
+            cause,
+            decide,
+            start,
+            ready,
+            parked,
+        } = *woke;
+        let phases = [decide, start, ready, woke.total()];
+        let [decide_ms, start_ms, ready_ms, total_ms] = phases.map(tenths);
+        let [decide, start, ready, total] = phases.map(milliseconds);
+        let cause = cause.as_str();
+        info!(
+            sandbox = %key, epoch, cause, parked, decide_ms, start_ms, ready_ms, total_ms,
+            "woke {key} in {total} ms: decide {decide}, start {start}, ready {ready} · cause {cause} · {parked} parked"
+        );
+        self.publish(Happening::Woke(cloudevent::Woke {
+            key: key.clone(),
+            epoch,
+            cause: observe::told(woke.cause),
+            took_ms: whole_milliseconds(woke.total()),
+            parked,
+        }));
+    }
+
+    /// Users' events are a courtesy: a full channel drops them.
+    fn publish(&self, what: Happening) {
+        let Some(events) = &self.events else { return };
+        let id = uuid::Uuid::new_v4().to_string();
+        if let Err(error) = events.try_send(CloudEvent::new(id, Timestamp::now(), what)) {
+            debug!(%error, "dropped an event nobody takes");
+        }
+    }
+}
+
+/// The phases of a wake in milliseconds.
+pub(crate) fn phases(woke: &Woke) -> Value {
+    json!({
+        "decideMs": tenths(woke.decide), "startMs": tenths(woke.start),
+        "readyMs": tenths(woke.ready), "totalMs": tenths(woke.total()),
+    })
+}
+
+/// Milliseconds, to a tenth.
+fn tenths(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e4).round() / 10.0
+}
+
+pub(crate) fn whole_milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,81 @@
+//! The scaler: writes intent (`operatingMode`, claims) when a sandbox must wake or may sleep.
+//!
+//! The rules live in `reveille-scaler-core`, one machine per target. This shell feeds the machines with
+//! what it sees and hears, and does what they answer:
+//!
+//! ```text
+//! changes ─▶┐                        ┌─▶ apply.rs       the one file that writes
+//! carrier ─▶│  fleet.rs   one task,  ├─▶ carrier        outcomes, drains, sync
+//! API     ─▶│  one timer queue       ├─▶ busy_probe.rs  asks agents
+//! timer   ─▶┘                        └─▶ journal.rs     log, metrics, CloudEvents
+//! ```
+//!
+//! Nothing runs per idle sandbox; its whole cost is its entry in the map.
+
+pub mod api;
+mod apply;
+mod busy_probe;
+pub mod config;
+mod fleet;
+mod journal;
+pub mod leader;
+pub mod metrics;
+pub mod nats;
+mod observe;
+mod status;
+
+use reveille_crds::change::Change;
+use reveille_crds::cloudevent::CloudEvent;
+use reveille_crds::message::{ToActivator, ToScaler};
+use reveille_lifecycle::store::Store;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use fleet::Fleet;
+use journal::Journal;
+use metrics::Metrics;
+
+/// Both ends of the scaler's conversation with the activators, whatever carries it.
+#[derive(Debug)]
+pub struct Carrier {
+    /// Outcomes, drains and syncs, each for all activators.
+    pub to_activators: mpsc::Sender<ToActivator>,
+    /// Wakes, reports and replies, of all activators.
+    pub from_activators: mpsc::Receiver<ToScaler>,
+    /// Whether the carrier is up. While it is not, nothing is put to sleep.
+    pub link: watch::Receiver<bool>,
+    /// CloudEvents for whoever listens; dropped when the channel is full.
+    pub events: Option<mpsc::Sender<CloudEvent>>,
+}
+
+/// Why the scaler ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The watch ended.
+    #[error("the watch of sandboxes ended")]
+    WatchEnded,
+    /// The carrier ended.
+    #[error("the carrier to the activators ended")]
+    CarrierEnded,
+}
+
+/// Runs until `shutdown` is cancelled; then begins nothing new and waits for the writes under way.
+///
+/// # Errors
+/// If the watch or the carrier ends first.
+pub async fn run(
+    config: Config,
+    changes: mpsc::Receiver<Change>,
+    store: Store,
+    carrier: Carrier,
+    metrics: Metrics,
+    api: api::Receiver,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let journal = Journal::new(metrics, carrier.events.clone());
+    let leader = config.leader.clone();
+    Fleet::new(config, store, journal)
+        .run(changes, carrier, api, leader, shutdown)
+        .await
+}
