@@ -79,10 +79,7 @@ fn a_wake_while_the_sleep_waits_for_its_turn_calls_it_off() {
     let write = world.writes().remove(0);
     world.ask();
     assert!(world.undrained(nonce));
-    assert!(
-        !world.machine.begin_write(&write, world.now),
-        "the queued sleep is dead"
-    );
+    assert!(!world.begin_write(&write), "the queued sleep is dead");
 }
 
 #[test]
@@ -107,7 +104,7 @@ fn a_sleep_whose_turn_comes_too_late_for_the_gates_is_not_written() {
     world.reply(nonce, true);
     let write = world.writes().remove(0);
     world.pass(seconds(6));
-    assert!(!world.machine.begin_write(&write, world.now));
+    assert!(!world.begin_write(&write));
     world.poll();
     assert!(world.undrained(nonce));
 }

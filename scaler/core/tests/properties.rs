@@ -230,7 +230,7 @@ impl Truth {
         }
         let write = self.queued.remove(0);
         self.world.poll();
-        if !self.world.machine.begin_write(&write, self.world.now) {
+        if !self.world.begin_write(&write) {
             self.world.poll();
             return;
         }

@@ -8,7 +8,7 @@
 #[path = "support/world.rs"]
 mod world;
 
-use reveille_scaler_core::act::{Intent, Note, Tell, Written};
+use reveille_scaler_core::act::{Intent, Note, Tell, Write, Written};
 use reveille_scaler_core::explain::State;
 use reveille_scaler_core::view::{Desired, Mode, Policy, View};
 use world::{World, claim_view, pod, policy, sandbox_view, seconds};
@@ -147,4 +147,20 @@ fn gates_closed_for_one_replica_say_nothing_of_the_next() {
     assert!(world.undrained(nonce));
     world.reply(nonce, true);
     assert!(world.writes().is_empty());
+}
+
+#[test]
+fn an_answer_to_the_write_of_an_earlier_object_of_the_name_is_not_taken() {
+    let mut world = sleeping(World::awake());
+    let stale = Write {
+        what: Intent::Suspend,
+        uid: "of-before".into(),
+        epoch: 1,
+        cause: "idle",
+    };
+    world.machine.written(&stale, &Written::Conflict, world.now);
+    world.poll();
+    assert_eq!(world.machine.state(world.now), State::Draining);
+    world.written(Written::Done(2));
+    assert_eq!(world.machine.view().desired(), Desired::Suspended);
 }

@@ -301,6 +301,6 @@ fn a_hold_that_comes_while_the_release_waits_for_its_turn_keeps_the_sandbox() {
     let release = world.writes().remove(0);
     assert_eq!(release.what, Intent::Release);
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
-    assert!(!world.machine.begin_write(&release, world.now));
+    assert!(!world.begin_write(&release));
     world.begin(Intent::Suspend);
 }

@@ -84,7 +84,7 @@ fn an_unavailable_server_is_asked_again_until_the_deadline() {
     let mut tries = 0;
     for _ in 0..1000 {
         if let Some(write) = world.writes().pop() {
-            assert!(world.machine.begin_write(&write, world.now));
+            assert!(world.begin_write(&write));
             world.written(Written::Unavailable("no".into()));
             tries += 1;
         }
@@ -314,7 +314,7 @@ fn a_hold_while_it_is_waking_refuses_who_waits() {
     let write = world.writes().remove(0);
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
     assert_eq!(world.tells(), [Tell::Refused(Refusal::HeldAsleep)]);
-    assert!(!world.machine.begin_write(&write, world.now));
+    assert!(!world.begin_write(&write));
 }
 
 #[test]

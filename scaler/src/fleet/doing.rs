@@ -41,7 +41,7 @@ pub(super) enum Job {
 pub(super) enum Done {
     Written {
         key: SandboxKey,
-        what: &'static str,
+        write: Write,
         fate: Written,
     },
     Status {
@@ -130,7 +130,6 @@ impl Fleet {
                 if !entry.machine.begin_write(&write, now()) {
                     return self.touch(&key);
                 }
-                let what = write.what.as_str();
                 let change = self
                     .index
                     .target(&key)
@@ -141,7 +140,7 @@ impl Fleet {
                         Some(change) => apply::write(store, change, deadline).await,
                         None => Written::Conflict,
                     };
-                    Done::Written { key, what, fate }
+                    Done::Written { key, write, fate }
                 });
             }
         }
@@ -174,11 +173,13 @@ impl Fleet {
     /// Takes back what a task brought.
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Written { key, what, fate } => {
+            Done::Written { key, write, fate } => {
                 self.writing = self.writing.saturating_sub(1);
-                self.journal.metrics.written(what, apply::result(&fate));
+                self.journal
+                    .metrics
+                    .written(write.what.as_str(), apply::result(&fate));
                 if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.machine.written(&fate, now());
+                    entry.machine.written(&write, &fate, now());
                     self.touch(&key);
                 }
             }

@@ -44,9 +44,13 @@ impl Sandbox {
         true
     }
 
-    /// What became of the write that was begun.
-    pub fn written(&mut self, fate: &Written, now: Instant) {
-        let Some(writing) = self.writing.take_if(|writing| writing.begun) else {
+    /// What became of a write that was begun. An answer to any other write is ignored: it may be that of
+    /// an earlier target of this name.
+    pub fn written(&mut self, write: &Write, fate: &Written, now: Instant) {
+        let Some(writing) = self
+            .writing
+            .take_if(|writing| writing.begun && writing.write == *write)
+        else {
             return;
         };
         if let Written::Done(epoch) = fate {

@@ -28,6 +28,8 @@ pub(crate) struct World {
     beat: Instant,
     pub(crate) acts: Vec<Act>,
     pub(crate) next: Option<Instant>,
+    /// The write that was begun last.
+    begun: Option<Write>,
 }
 
 pub(crate) fn policy() -> Policy {
@@ -113,6 +115,7 @@ impl World {
             beat: now + seconds(1),
             acts: Vec::new(),
             next: None,
+            begun: None,
         };
         world.report(None);
         world.see(|seen| *seen = view);
@@ -256,12 +259,22 @@ impl World {
             "{:?}",
             self.acts
         );
-        assert!(self.machine.begin_write(&writes[0], self.now));
+        assert!(self.begin_write(&writes[0]));
         writes[0].clone()
     }
 
+    /// Whether its turn is taken.
+    pub(crate) fn begin_write(&mut self, write: &Write) -> bool {
+        let begun = self.machine.begin_write(write, self.now);
+        if begun {
+            self.begun = Some(write.clone());
+        }
+        begun
+    }
+
     pub(crate) fn written(&mut self, fate: Written) {
-        self.machine.written(&fate, self.now);
+        let write = self.begun.clone().expect("a write was begun");
+        self.machine.written(&write, &fate, self.now);
         self.poll();
     }
 
