@@ -1,0 +1,264 @@
+//! What an [`Entry`] answers: to an arrival, and when it is polled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Entry, REFUSAL_HOLDS};
+use crate::lot::{Ended, TicketId};
+use crate::view::{Denial, DenialKind, State};
+
+/// Answer to an arrival.
+#[derive(Debug)]
+pub enum Arrival<E> {
+    /// Send it.
+    Go(Release),
+    /// It waits under this ticket.
+    Parked {
+        /// Names it.
+        ticket: TicketId,
+        /// Its part in the wake.
+        role: Role,
+    },
+    /// No wake will help it now.
+    Refused(Denial),
+    /// The lot has no place.
+    Full,
+    /// The shell did not give a payload.
+    Turned(E),
+}
+
+/// Part of a parked request in the wake it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It began the wake.
+    Started,
+    /// It joined a wake that was under way.
+    Joined,
+}
+
+/// Where a request may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// UID of the pod.
+    pub pod: Arc<str>,
+    /// Until then a refused connection is a pod that is still starting.
+    pub young_until: Option<Instant>,
+    /// To be given back to [`Entry::answered`].
+    pub generation: u32,
+    /// When the pod was found to answer; what a request waited after that, it waited in the queue.
+    pub opened_at: Instant,
+}
+
+/// What a scaler said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The wake is under way.
+    Waking,
+    /// It is refused, or failed.
+    Denied(Denial),
+    /// The sleep of that nonce is off.
+    Undrain {
+        /// Of the drain.
+        nonce: u64,
+    },
+}
+
+/// A Wake to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Requests parked.
+    pub waiting: usize,
+    /// How long the oldest has waited.
+    pub oldest: Duration,
+}
+
+/// How far a wake got, told to those who waited in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No scaler has answered.
+    Unanswered,
+    /// A scaler wakes it; the watch shows nothing yet.
+    Asked,
+    /// It has no pod with an address.
+    NoPod,
+    /// The watch still shows the pod of before its sleep.
+    OldPod,
+    /// Its pod is not ready yet.
+    NotReady,
+    /// Its pod is ready, but the asked port accepts no connection.
+    NotAnswering,
+    /// Its pod could not be reached.
+    Unreachable,
+    /// It was about to sleep.
+    Draining,
+    /// It answers, but those before in the queue were not done.
+    Queued,
+}
+
+impl Stage {
+    /// A phrase for the client.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unanswered => "no scaler has answered the wake",
+            Self::Asked => "the wake was accepted but has not begun",
+            Self::NoPod => "its pod has no address yet",
+            Self::OldPod => "its pod of before the sleep is still there",
+            Self::NotReady => "its pod is not ready yet",
+            Self::NotAnswering => "the port of its pod accepts no connection yet",
+            Self::Unreachable => "its pod cannot be reached",
+            Self::Draining => "it is about to sleep",
+            Self::Queued => "earlier requests are not answered yet",
+        }
+    }
+}
+
+/// What is to be done now.
+#[derive(Debug)]
+pub struct Step<W> {
+    /// Send a Wake.
+    pub wake: Option<Ask>,
+    /// The pod has been found to answer, for the first time since it came.
+    pub opened: Option<Arc<str>>,
+    /// Tickets whose deadline passed, and how far the wake got.
+    pub expired: Vec<Ended<W>>,
+    /// Of the expired.
+    pub stage: Stage,
+    /// Tickets that get the denial.
+    pub denied: Vec<Ended<W>>,
+    /// Of the denied.
+    pub denial: Option<Denial>,
+    /// Tickets that may go, the oldest first.
+    pub released: Vec<Ended<W>>,
+    /// Of the released.
+    pub release: Option<Release>,
+}
+
+impl<W> Entry<W> {
+    /// Does what is due. To be called after anything that was told to this entry while it
+    /// [is waking](Entry::is_waking), and at [`Entry::next`].
+    pub fn poll(&mut self, now: Instant) -> Step<W> {
+        self.refresh(now);
+        let silent = self.end_youth(now);
+        let mut step = Step {
+            wake: None,
+            opened: None,
+            expired: Vec::new(),
+            stage: self.stage(now),
+            denied: Vec::new(),
+            denial: self.denial().or(silent),
+            released: Vec::new(),
+            release: self.release(now),
+        };
+        let Some(wait) = &mut self.wait else {
+            return step;
+        };
+        step.expired = wait.lot.expire(now);
+        if let Some(denial) = &step.denial {
+            step.denied = wait.lot.end_all(denial.kind.ending());
+            self.wait = None;
+        } else if let Some(release) = &step.release {
+            wait.pace.poll(now);
+            step.released = wait.lot.release(wait.pace.allowance());
+            wait.pace.released(step.released.len(), now);
+            wait.opened_at = Some(release.opened_at);
+            if !std::mem::replace(&mut self.announced, true) {
+                step.opened = Some(Arc::clone(&release.pod));
+            }
+            if wait.lot.is_empty() {
+                self.opened = Some(Arc::clone(&release.pod));
+                self.wait = None;
+            }
+        } else if wait.lot.is_empty() && wait.asked && now >= wait.until {
+            self.wait = None;
+        } else if !(wait.lot.is_empty() && wait.asked) && wait.repeat.take(now) {
+            wait.asked = true;
+            let oldest = wait
+                .lot
+                .oldest()
+                .map_or(Duration::ZERO, |since| now - since);
+            step.wake = Some(Ask {
+                waiting: wait.lot.len(),
+                oldest,
+            });
+        }
+        step
+    }
+
+    /// When to [poll](Entry::poll) next; a past instant means now. `None` while nothing waits.
+    #[must_use]
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        let wait = self.wait.as_ref()?;
+        if self.denial().is_some() {
+            return Some(now);
+        }
+        let forgotten = self.forgotten.as_ref().map(|forgotten| forgotten.until);
+        let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
+        let step = if self.release(now).is_some() {
+            if wait.lot.is_empty() || wait.pace.allowance() > 0 {
+                return Some(now);
+            }
+            wait.pace.next()
+        } else if wait.lot.is_empty() && wait.asked {
+            Some(wait.until)
+        } else {
+            Some(wait.repeat.due())
+        };
+        [
+            step,
+            wait.lot.next(),
+            self.gate.next(),
+            forgotten,
+            leaving,
+            self.young_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The youth of a pod ends. Whoever waited all that time for a port that nothing proves to answer is
+    /// told so; whoever comes later is sent on Ready alone, and the dial will tell.
+    fn end_youth(&mut self, now: Instant) -> Option<Denial> {
+        self.young_until.take_if(|until| *until <= now)?;
+        let pod = self.pod()?;
+        let is_silent = pod.ready
+            && !pod.proven_by_ready
+            && self.opened.as_ref() != Some(&pod.uid)
+            && self.is_allowed(pod, now);
+        let limit = self.view.limits.wake_deadline.as_secs();
+        is_silent.then(|| Denial {
+            kind: DenialKind::Failed,
+            reason: "NotAnswering".into(),
+            message: format!(
+                "the sandbox was not up within {limit} s: its pod accepted no connection on the port \
+                 asked for"
+            )
+            .into(),
+            retry_after: Some(REFUSAL_HOLDS),
+        })
+    }
+
+    fn denial(&self) -> Option<Denial> {
+        match (&self.view.state, &self.denied) {
+            (State::Blocked(denial), _) => Some(denial.clone()),
+            (_, Some(denied)) => Some(denied.denial.clone()),
+            _ => None,
+        }
+    }
+
+    fn stage(&self, now: Instant) -> Stage {
+        let heard = self.wait.as_ref().is_some_and(|wait| wait.heard);
+        match &self.view.state {
+            State::Awake(_) if self.is_open(now) => Stage::Queued,
+            State::Awake(_) if self.is_forgotten(now) => Stage::Unreachable,
+            State::Awake(_) if !self.gate.is_open(now) => Stage::Draining,
+            State::Awake(pod) if self.is_leaving(pod, now) => Stage::OldPod,
+            State::Awake(pod) if pod.ready => Stage::NotAnswering,
+            State::Awake(_) => Stage::NotReady,
+            State::Waking => Stage::NoPod,
+            _ if heard => Stage::Asked,
+            _ => Stage::Unanswered,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The drain gate: between an activator's "drained" and the sleep no request may slip through.
+//!
+//! It fails awake: without an Undrain, and without a sleep that is seen, it opens by itself.
+
+use std::time::{Duration, Instant};
+
+/// The question of a scaler that wants a sandbox to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Matches replies to the question, and the Undrain.
+    pub nonce: u64,
+    /// The sandbox's epoch as the scaler knows it.
+    pub epoch: u64,
+    /// How long the gate stays closed by itself.
+    pub hold: Duration,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainAnswer {
+    /// Nothing in flight, none parked, no lease; new requests park.
+    Drained,
+    /// The sleep is off.
+    Busy,
+}
+
+/// Most drains that hold a gate closed at a time. A leader asks one at a time; more than two means that
+/// scalers take turns as leader faster than holds run out.
+const MOST_CLOSINGS: usize = 4;
+
+/// Open unless a drain closed it. Each drain closes it for itself: messages overtake each other, and the
+/// Undrain of one question says nothing about another whose answer a scaler still builds on.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// At most [`MOST_CLOSINGS`].
+    closings: Vec<Closing>,
+    /// The last drain called off: the question may arrive after its own Undrain.
+    called_off: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    nonce: u64,
+    epoch: u64,
+    until: Instant,
+}
+
+impl Gate {
+    /// Answers a drain and closes the gate if nothing speaks against it. A doubled question gets the
+    /// same answer and does not lengthen the hold.
+    pub fn drain(&mut self, drain: Drain, epoch: u64, is_busy: bool, now: Instant) -> DrainAnswer {
+        self.expire(now);
+        if is_busy || drain.epoch < epoch || self.called_off == Some(drain.nonce) {
+            return DrainAnswer::Busy;
+        }
+        if self
+            .closings
+            .iter()
+            .any(|closing| closing.nonce == drain.nonce)
+        {
+            return DrainAnswer::Drained;
+        }
+        if self.closings.len() == MOST_CLOSINGS {
+            return DrainAnswer::Busy;
+        }
+        self.closings.push(Closing {
+            nonce: drain.nonce,
+            epoch: drain.epoch,
+            until: now + drain.hold,
+        });
+        DrainAnswer::Drained
+    }
+
+    /// The sleep of that nonce is off.
+    pub fn undrain(&mut self, nonce: u64) {
+        self.called_off = Some(nonce);
+        self.keep(|closing| closing.nonce != nonce);
+    }
+
+    /// The sandbox is seen at `epoch`: a later one means that the question has been settled.
+    pub fn observe(&mut self, epoch: u64) {
+        self.keep(|closing| epoch <= closing.epoch);
+    }
+
+    /// Lets go of closings whose hold is over.
+    pub fn expire(&mut self, now: Instant) {
+        self.keep(|closing| now < closing.until);
+    }
+
+    /// Whether requests may pass.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.closings.iter().all(|closing| closing.until <= now)
+    }
+
+    /// When a closed gate opens by itself.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.closings.iter().map(|closing| closing.until).max()
+    }
+
+    fn keep(&mut self, keep: impl Fn(&Closing) -> bool) {
+        self.closings.retain(keep);
+        if self.closings.is_empty() {
+            // Gates of idle targets own no memory.
+            self.closings = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::any_instant;
+
+    fn drain(nonce: u64, epoch: u64) -> Drain {
+        Drain {
+            nonce,
+            epoch,
+            hold: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn a_gate_opens_by_itself_when_its_hold_is_over_and_a_doubled_drain_does_not_lengthen_it() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        assert_eq!(gate.drain(drain(1, 4), 4, false, now), DrainAnswer::Drained);
+        let later = now + Duration::from_secs(9);
+        assert_eq!(
+            gate.drain(drain(1, 4), 4, false, later),
+            DrainAnswer::Drained
+        );
+        assert!(!gate.is_open(later));
+        assert!(gate.is_open(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_drain_that_arrives_after_its_own_undrain_is_answered_busy() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        gate.undrain(7);
+        assert_eq!(gate.drain(drain(7, 1), 1, false, now), DrainAnswer::Busy);
+        assert!(gate.is_open(now));
+    }
+
+    #[test]
+    fn only_the_undrain_of_the_same_nonce_opens_the_gate() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        gate.drain(drain(2, 1), 1, false, now);
+        gate.undrain(1);
+        assert!(!gate.is_open(now));
+        gate.undrain(2);
+        assert!(gate.is_open(now));
+    }
+
+    #[test]
+    fn every_drain_closes_for_itself_whatever_the_order_of_messages() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        gate.drain(drain(2, 1), 1, false, now);
+        gate.drain(drain(1, 1), 1, false, now + Duration::from_secs(1));
+        gate.undrain(1);
+        assert!(!gate.is_open(now), "the answer to the second still stands");
+        gate.drain(drain(3, 1), 1, false, now + Duration::from_secs(1));
+        assert!(!gate.is_open(now + Duration::from_secs(10)));
+        assert_eq!(gate.next(), Some(now + Duration::from_secs(11)));
+        assert!(gate.is_open(now + Duration::from_secs(11)));
+    }
+
+    #[test]
+    fn questions_beyond_those_a_gate_can_hold_are_answered_busy() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        for nonce in 1..=4 {
+            assert_eq!(
+                gate.drain(drain(nonce, 1), 1, false, now),
+                DrainAnswer::Drained
+            );
+        }
+        assert_eq!(gate.drain(drain(5, 1), 1, false, now), DrainAnswer::Busy);
+        assert_eq!(gate.drain(drain(4, 1), 1, false, now), DrainAnswer::Drained);
+    }
+
+    #[test]
+    fn a_drain_of_an_epoch_that_is_over_is_answered_busy() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        assert_eq!(gate.drain(drain(1, 3), 4, false, now), DrainAnswer::Busy);
+        assert_eq!(gate.drain(drain(2, 5), 4, true, now), DrainAnswer::Busy);
+        assert_eq!(gate.drain(drain(3, 5), 4, false, now), DrainAnswer::Drained);
+        gate.observe(5);
+        assert!(!gate.is_open(now), "the watch has only caught up");
+        gate.observe(6);
+        assert!(gate.is_open(now));
+    }
+}

@@ -1,0 +1,111 @@
+//! What the watch says about a target, cut down to what decides where a request goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lot::Ending;
+use crate::wake::Steps;
+
+/// The present word of the watch on one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Wakes and sleeps written by Reveille so far.
+    pub epoch: u64,
+    /// Where it stands.
+    pub state: State,
+    /// Whether it is to be awake, whatever is in the way.
+    pub is_wanted: bool,
+    /// UID of the live pod there is, be the target wanted or not, with an address or without.
+    pub pod: Option<Arc<str>>,
+    /// What its policy says about waiting.
+    pub limits: Limits,
+}
+
+/// Where a target stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The watch has not told yet. Requests park and ask for a wake.
+    Unknown,
+    /// Wanted asleep.
+    Asleep,
+    /// Wanted awake, no pod with an address yet.
+    Waking,
+    /// Wanted awake, with the pod that stands for it.
+    Awake(Pod),
+    /// Not awake, and no wake can change that.
+    Blocked(Denial),
+}
+
+/// The pod that stands for an awake target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// UID of the pod.
+    pub uid: Arc<str>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its Ready condition.
+    pub ready: bool,
+    /// Whether Ready alone proves that it answers (it has a readiness probe, or the policy says so).
+    pub proven_by_ready: bool,
+}
+
+/// What a policy says about waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most requests parked at a time.
+    pub max_requests: u32,
+    /// Longest wait of one request.
+    pub max_wait: Duration,
+    /// Most released and unanswered requests while the lot empties; 0 starts slow.
+    pub release_concurrency: u32,
+    /// Time a wake may take; until then a pod is young.
+    pub wake_deadline: Duration,
+    /// Steps between repeated Wakes.
+    pub wake_steps: Steps,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_requests: 1000,
+            max_wait: Duration::from_secs(55),
+            release_concurrency: 0,
+            wake_deadline: Duration::from_secs(60),
+            wake_steps: Steps::default(),
+        }
+    }
+}
+
+/// Why a request is not going to be released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Refused, or failed.
+    pub kind: DenialKind,
+    /// One CamelCase word.
+    pub reason: Arc<str>,
+    /// One sentence for the client.
+    pub message: Arc<str>,
+    /// Time after which a retry may help.
+    pub retry_after: Option<Duration>,
+}
+
+/// The two sorts of [`Denial`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialKind {
+    /// It will not be woken.
+    Refused,
+    /// A wake was tried and failed.
+    Failed,
+}
+
+impl DenialKind {
+    /// How a ticket ends by it.
+    #[must_use]
+    pub const fn ending(self) -> Ending {
+        match self {
+            Self::Refused => Ending::Refused,
+            Self::Failed => Ending::Failed,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The activator's settings: plain values, checked by whoever reads them from flags.
+
+use std::time::Duration;
+
+use reveille_activator_core::view::Limits;
+use reveille_crds::names::{DEFAULT_NAMESPACE, DEFAULT_PORT};
+
+/// Settings of one activator. `Default` is what `reveille standalone` starts with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this is in reports and wakes: the name of its pod, or `standalone`.
+    pub name: String,
+    /// Suffix of host names that name a sandbox: `<name>.<namespace>.<domain>`.
+    pub domain: String,
+    /// Namespace of a request that names none.
+    pub default_namespace: String,
+    /// Container port of a request that names none.
+    pub default_port: u16,
+    /// Most requests parked at a time, over all sandboxes.
+    pub total_parked: u32,
+    /// Most client connections open at a time.
+    pub connections: usize,
+    /// Most bytes of a request's head; 431 past it.
+    pub header_bytes: usize,
+    /// Most header fields of a request; 431 past it.
+    pub header_count: usize,
+    /// Longest time for a client to send a request's head.
+    pub header_read_timeout: Duration,
+    /// Longest time from the request being sent to the response's head.
+    pub response_header_timeout: Duration,
+    /// Longest time in-flight work may take after a shutdown begins.
+    pub grace: Duration,
+    /// Whether a sandbox without a policy is woken by a request.
+    pub wake_unmanaged: bool,
+    /// Limits of a sandbox without a policy; the wake steps hold for all.
+    pub unmanaged: Limits,
+    /// Time without bytes after which an upgraded connection of a sandbox without a policy falls silent.
+    pub unmanaged_websocket_idle: Duration,
+    /// Wakes one caller may begin per minute; 0 is unlimited.
+    pub wakes_per_caller: u32,
+    /// Wakes that may begin per minute for one sandbox; 0 is unlimited.
+    pub wakes_per_sandbox: u32,
+    /// Wakes saved up by a caller or sandbox that was quiet.
+    pub wake_burst: u32,
+    /// Interval of activity reports.
+    pub report_interval: Duration,
+    /// Base URL (`http://host:port`) of the scaler's HTTP API, for wakes while the carrier is down.
+    pub fallback_api: Option<String>,
+    /// Longest time of one call to that API.
+    pub fallback_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "standalone".to_owned(),
+            domain: "sandbox.localhost".to_owned(),
+            default_namespace: DEFAULT_NAMESPACE.to_owned(),
+            default_port: DEFAULT_PORT,
+            total_parked: 100_000,
+            connections: 110_000,
+            header_bytes: 64 * 1024,
+            header_count: 100,
+            header_read_timeout: Duration::from_secs(10),
+            response_header_timeout: Duration::from_secs(300),
+            grace: Duration::from_secs(25),
+            wake_unmanaged: true,
+            unmanaged: Limits::default(),
+            unmanaged_websocket_idle: Duration::from_secs(600),
+            wakes_per_caller: 0,
+            wakes_per_sandbox: 0,
+            wake_burst: 10,
+            report_interval: Duration::from_secs(1),
+            fallback_api: None,
+            fallback_timeout: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Every way a request can end without the sandbox's own answer: whose fault it was, what a metric
+//! calls it, and whether asking again helps. [`crate::rescue`] turns it into the response.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+use reveille_crds::SandboxKey;
+
+use crate::parking::Refusal;
+
+/// Retry-After of a refusal that lasts as long as a queue is full.
+const SOON: Duration = Duration::from_secs(1);
+/// Retry-After of a wake that was too slow: by then it is likely to be done.
+const AFTER_WAKE: Duration = Duration::from_secs(5);
+
+/// Why a request gets no answer from a sandbox.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The request breaks the contract of headers, host or HTTP itself.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The request asks for something that this proxy does not do.
+    #[error("{0}")]
+    NotImplemented(&'static str),
+    /// Valid, and addressed to the proxy, which refuses the method.
+    #[error("{0}")]
+    MethodNotAllowed(&'static str),
+    /// No such sandbox, or not with that UID.
+    #[error("sandbox not found: {0}")]
+    NotFound(SandboxKey),
+    /// Too many connections are open.
+    #[error("too many connections")]
+    Connections,
+    /// The lot or the wake said no.
+    #[error("no endpoint for {0}: {1:?}")]
+    Refused(SandboxKey, Refusal),
+    /// The pod is there, its port refuses or nothing answers.
+    #[error("could not connect to {0}: {1}")]
+    Connect(SandboxKey, Cow<'static, str>),
+    /// The connection died, or spoke nonsense, after the request was sent.
+    #[error("the exchange with {0} failed: {1}")]
+    Exchange(SandboxKey, String),
+    /// No response head in time.
+    #[error("no response from {0} within {1:?}")]
+    NoResponse(SandboxKey, Duration),
+    /// The request's body ended early or was malformed.
+    #[error("the request body failed: {0}")]
+    RequestBody(String),
+    /// This process lacks something: file descriptors, local ports.
+    #[error("local resources: {0}")]
+    Exhausted(std::io::Error),
+    /// Nobody is left to answer.
+    #[error("the client left")]
+    ClientGone,
+}
+
+/// Whose fault it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The caller's.
+    Client,
+    /// The sandbox's, or of what wakes it.
+    Sandbox,
+    /// This process's.
+    Ours,
+}
+
+impl Error {
+    /// Fixed label for metrics and logs; no value a stranger sends becomes one.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::NotImplemented(_) => "not_implemented",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NotFound(_) => "not_found",
+            Self::Connections => "connections",
+            Self::Refused(_, refusal) => refusal_kind(refusal),
+            Self::Connect(..) => "connect",
+            Self::Exchange(..) => "exchange",
+            Self::NoResponse(..) => "no_response",
+            Self::RequestBody(_) => "request_body",
+            Self::Exhausted(_) => "exhausted",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// Whose fault it was.
+    pub(crate) fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed(_)
+            | Self::NotImplemented(_)
+            | Self::MethodNotAllowed(_)
+            | Self::NotFound(_)
+            | Self::RequestBody(_)
+            | Self::ClientGone => Fault::Client,
+            Self::Connect(..) | Self::Exchange(..) | Self::NoResponse(..) => Fault::Sandbox,
+            Self::Connections | Self::Exhausted(_) => Fault::Ours,
+            Self::Refused(_, refusal) => match refusal {
+                Refusal::ShuttingDown | Refusal::TotalFull => Fault::Ours,
+                Refusal::LotFull | Refusal::Throttled { .. } => Fault::Client,
+                _ => Fault::Sandbox,
+            },
+        }
+    }
+
+    /// The status of the response.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::RequestBody(_) | Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Connections | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(..) | Self::Exchange(..) => StatusCode::BAD_GATEWAY,
+            Self::NoResponse(..) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Refused(_, refusal) => match refusal {
+                Refusal::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+                Refusal::Expired { .. } => StatusCode::GATEWAY_TIMEOUT,
+                Refusal::Gone => StatusCode::NOT_FOUND,
+                Refusal::PortNotDeclared => StatusCode::BAD_GATEWAY,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// One word for programs: the scaler's where it gave one, else [`Error::kind`].
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Refused(
+                _,
+                Refusal::Refused { reason, .. }
+                | Refusal::Failed { reason, .. }
+                | Refusal::Blocked { reason, .. },
+            ) => reason,
+            _ => self.kind(),
+        }
+    }
+
+    /// The sentence the client reads. Texts that upstream's router has are upstream's.
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::Malformed(text) | Self::NotImplemented(text) | Self::MethodNotAllowed(text) => {
+                Cow::Borrowed(text)
+            }
+            Self::NotFound(key) => Cow::Owned(format!("Sandbox not found: {}", key.name())),
+            Self::Connections => Cow::Borrowed("Too many connections are open."),
+            Self::Connect(key, _) => could_not_connect(key),
+            Self::Exchange(key, _) => Cow::Owned(format!(
+                "The backend sandbox closed the connection without an answer: {}",
+                key.name()
+            )),
+            Self::NoResponse(key, _) => timed_out(key, None),
+            Self::RequestBody(_) => Cow::Borrowed("The request body is incomplete or malformed."),
+            Self::Exhausted(_) => Cow::Borrowed("The proxy is out of local resources."),
+            Self::ClientGone => Cow::Borrowed("The client left."),
+            Self::Refused(key, refusal) => refusal_detail(key, refusal),
+        }
+    }
+
+    /// When asking again may help.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Connections | Self::Exhausted(_) => Some(SOON),
+            Self::Refused(_, refusal) => match refusal {
+                Refusal::LotFull | Refusal::TotalFull | Refusal::ShuttingDown => Some(SOON),
+                Refusal::Throttled { retry_after } => Some(*retry_after),
+                Refusal::Expired { .. } => Some(AFTER_WAKE),
+                Refusal::Refused { retry_after, .. } | Refusal::Failed { retry_after, .. } => {
+                    *retry_after
+                }
+                Refusal::Blocked { .. } | Refusal::Gone | Refusal::PortNotDeclared => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+fn refusal_kind(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::LotFull => "lot_full",
+        Refusal::TotalFull => "total_full",
+        Refusal::Throttled { .. } => "throttled",
+        Refusal::Expired { .. } => "expired",
+        Refusal::Refused { .. } => "wake_refused",
+        Refusal::Failed { .. } => "wake_failed",
+        Refusal::Blocked { .. } => "blocked",
+        Refusal::Gone => "gone",
+        Refusal::PortNotDeclared => "port_not_declared",
+        Refusal::ShuttingDown => "shutting_down",
+    }
+}
+
+fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
+    match refusal {
+        Refusal::LotFull => Cow::Owned(format!(
+            "Too many requests are waiting for the sandbox: {}",
+            key.name()
+        )),
+        Refusal::TotalFull => Cow::Borrowed("Too many requests are waiting for sandboxes."),
+        Refusal::Throttled { .. } => {
+            Cow::Borrowed("Too many wakes were asked for; try again later.")
+        }
+        Refusal::Expired { stage, .. } => timed_out(key, Some(stage)),
+        Refusal::Refused { message, .. }
+        | Refusal::Failed { message, .. }
+        | Refusal::Blocked { message, .. } => Cow::Owned(message.to_string()),
+        Refusal::Gone => Cow::Owned(format!("Sandbox not found: {}", key.name())),
+        Refusal::PortNotDeclared => could_not_connect(key),
+        Refusal::ShuttingDown => Cow::Borrowed("The proxy is shutting down."),
+    }
+}
+
+fn could_not_connect(key: &SandboxKey) -> Cow<'static, str> {
+    Cow::Owned(format!(
+        "Could not connect to the backend sandbox: {}",
+        key.name()
+    ))
+}
+
+/// Upstream's text; how far the wake got goes behind it, for a person.
+fn timed_out(key: &SandboxKey, stage: Option<&str>) -> Cow<'static, str> {
+    Cow::Owned(match stage {
+        Some(stage) if !stage.is_empty() => {
+            format!(
+                "Timed out waiting for the backend sandbox: {} ({stage})",
+                key.name()
+            )
+        }
+        _ => format!("Timed out waiting for the backend sandbox: {}", key.name()),
+    })
+}

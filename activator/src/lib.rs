@@ -1,0 +1,181 @@
+//! The activator: the HTTP front of every sandbox. It parks a request for a sandbox that sleeps, asks
+//! for its wake, and delivers the request once the sandbox is up.
+//!
+//! ```text
+//! server → proxy ─ route · headers          rescue ← error
+//!            │
+//!            ├─ directory → slot ─ parking ⇄ wake ─ probe        (one task per waking sandbox)
+//!            └─ upstream · dial → body · tunnel
+//! changes ─▶ directory      carrier ─▶ inbox      report ─▶ carrier ◀─ wake ─▶ fallback
+//! ```
+//!
+//! It writes nothing but messages: a watch tells it where sandboxes are, a scaler wakes them.
+
+pub mod config;
+pub mod metrics;
+pub mod nats;
+
+mod body;
+mod dial;
+mod directory;
+mod error;
+mod fallback;
+mod headers;
+mod inbox;
+mod parking;
+mod probe;
+mod proxy;
+mod report;
+mod rescue;
+mod route;
+mod server;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod upstream;
+mod wake;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use reveille_crds::change::Change;
+use reveille_crds::message::{ToActivator, ToScaler};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::Config;
+pub use crate::metrics::Metrics;
+
+use crate::directory::{Directory, Projector};
+use crate::fallback::Fallback;
+use crate::inbox::Inbox;
+use crate::parking::Parking;
+use crate::report::Reporter;
+use crate::wake::Wakes;
+
+/// The way to the scalers, be it channels of this process or NATS.
+#[derive(Debug)]
+pub struct Carrier {
+    /// What this activator says.
+    pub to_scaler: mpsc::Sender<ToScaler>,
+    /// What the scalers say.
+    pub from_scaler: mpsc::Receiver<ToActivator>,
+    /// Whether the carrier is up.
+    pub link: watch::Receiver<bool>,
+}
+
+/// What every connection shares.
+pub(crate) struct Activator {
+    pub(crate) config: Config,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) parking: Parking,
+    pub(crate) metrics: Metrics,
+}
+
+/// Why the activator ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener is broken.
+    #[error("the proxy listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// Serves until `shutdown` is cancelled and in-flight work is done or the grace is over.
+///
+/// # Errors
+/// If the listener fails for good.
+pub async fn run(
+    config: Config,
+    listener: tokio::net::TcpListener,
+    changes: mpsc::Receiver<Change>,
+    carrier: Carrier,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let closing = shutdown.child_token();
+    let (activator, background) = assemble(config, changes, carrier, metrics, closing.clone());
+    // Until it is known what exists, clients wait in the listener's backlog rather than hear 404.
+    closing
+        .run_until_cancelled(activator.directory.synced())
+        .await;
+    let served = server::serve(listener, Arc::clone(&activator), closing.clone()).await;
+    // A listener that failed ends what is parked as a shutdown does.
+    closing.cancel();
+    activator.parking.join().await;
+    // Reports went on while anything was in flight; from here silence is right.
+    background.stop().await;
+    served.map_err(Error::Listener)
+}
+
+/// Builds what connections share and starts what runs beside them.
+pub(crate) fn assemble(
+    config: Config,
+    changes: mpsc::Receiver<Change>,
+    carrier: Carrier,
+    metrics: Metrics,
+    closing: CancellationToken,
+) -> (Arc<Activator>, Background) {
+    let Carrier {
+        to_scaler,
+        from_scaler,
+        link,
+    } = carrier;
+    let incarnation = uuid::Uuid::new_v4().to_string();
+    let full_report = Arc::new(AtomicBool::new(false));
+    let directory = Arc::new(Directory::new());
+    let wakes = Arc::new(Wakes {
+        activator: config.name.clone(),
+        to_scaler: to_scaler.clone(),
+        link: link.clone(),
+        fallback: Fallback::new(&config),
+        metrics: metrics.clone(),
+        closing,
+    });
+    let inbox = Inbox {
+        activator: config.name.clone(),
+        incarnation: incarnation.clone(),
+        directory: Arc::clone(&directory),
+        to_scaler: to_scaler.clone(),
+        full_report: Arc::clone(&full_report),
+        metrics: metrics.clone(),
+    };
+    let reporter = Reporter {
+        activator: config.name.clone(),
+        incarnation,
+        interval: config.report_interval,
+        directory: Arc::clone(&directory),
+        to_scaler,
+        link,
+        full_report,
+        metrics: metrics.clone(),
+    };
+    let projector = Projector::new(Arc::clone(&directory), &config, metrics.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(projector.follow(changes));
+    tasks.spawn(inbox.follow(from_scaler));
+    tasks.spawn(reporter.run());
+    let parking = Parking::new(&config, wakes, metrics.clone());
+    (
+        Arc::new(Activator {
+            config,
+            directory,
+            parking,
+            metrics,
+        }),
+        Background { tasks },
+    )
+}
+
+/// The tasks beside the connections. They end only by being stopped: a watch or a carrier that ends
+/// leaves the directory as it is.
+pub(crate) struct Background {
+    tasks: JoinSet<()>,
+}
+
+impl Background {
+    pub(crate) async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}

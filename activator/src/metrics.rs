@@ -1,0 +1,280 @@
+//! What the activator counts. No label holds a sandbox, or any text a stranger sent.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use reveille_activator_core::lot::Ending;
+
+/// All metrics of one activator; cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Requests parked now.
+    pub(crate) parked: Gauge,
+    /// Wakes sent, repetitions included.
+    pub(crate) wakes_asked: Counter,
+    /// Targets in the directory.
+    pub(crate) targets: Gauge,
+    /// Messages of activity reports.
+    pub(crate) reports: Counter,
+    endings: Family<EndingLabels, Counter>,
+    waits: Family<EndingLabels, Histogram, fn() -> Histogram>,
+    refused: Family<ReasonLabels, Counter>,
+    drains: Family<DrainLabels, Counter>,
+    /// As upstream's router: requests by method, status and namespace.
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    /// As upstream's router: seconds from the request's head to the response's last byte.
+    pub(crate) request_duration: Family<NamespaceLabels, Histogram, fn() -> Histogram>,
+    /// As upstream's router: requests being served.
+    pub(crate) inflight: Gauge,
+    /// As upstream's router: failures towards pods.
+    pub(crate) upstream_errors: Family<UpstreamErrorLabels, Counter>,
+    /// As upstream's router: dials and sends made once more.
+    pub(crate) upstream_retries: Family<NamespaceLabels, Counter>,
+    /// As upstream's router: endpoints forgotten.
+    pub(crate) cache_invalidations: Family<NamespaceLabels, Counter>,
+}
+
+/// Labels of a finished request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: MethodLabel,
+    pub(crate) code: u16,
+    /// Namespace of an existing sandbox, else empty.
+    pub(crate) sandbox_namespace: String,
+}
+
+/// The namespace of an existing sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct NamespaceLabels {
+    pub(crate) sandbox_namespace: String,
+}
+
+/// Labels of a failure towards a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct UpstreamErrorLabels {
+    pub(crate) sandbox_namespace: String,
+    pub(crate) reason: UpstreamReason,
+}
+
+/// Methods that have a label of their own; a client can invent any number of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MethodLabel(&'static str);
+
+impl MethodLabel {
+    pub(crate) fn of(method: &http::Method) -> Self {
+        const KNOWN: [&str; 9] = [
+            "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+        ];
+        Self(
+            KNOWN
+                .into_iter()
+                .find(|known| *known == method.as_str())
+                .unwrap_or("OTHER"),
+        )
+    }
+}
+
+impl EncodeLabelValue for MethodLabel {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+/// Upstream's reasons of a failure towards a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum UpstreamReason {
+    Dial,
+    Timeout,
+    Eof,
+    Other,
+}
+
+impl EncodeLabelValue for UpstreamReason {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        let text = match self {
+            Self::Dial => "dial",
+            Self::Timeout => "timeout",
+            Self::Eof => "eof",
+            Self::Other => "other",
+        };
+        text.encode(encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndingLabels {
+    ending: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DrainLabels {
+    outcome: &'static str,
+}
+
+/// What became of a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DrainLabel {
+    Drained,
+    Busy,
+    Undrained,
+}
+
+impl Metrics {
+    /// Makes all metrics and enters them in `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::new();
+        metrics.register_parking(registry);
+        metrics.register_requests(registry);
+        metrics
+    }
+
+    /// A ticket ended after that wait.
+    pub(crate) fn ticket_ended(&self, ending: Ending, waited: Duration) {
+        let labels = EndingLabels {
+            ending: ending.as_str(),
+        };
+        self.endings.get_or_create(&labels).inc();
+        self.waits
+            .get_or_create(&labels)
+            .observe(waited.as_secs_f64());
+    }
+
+    /// A request was answered with an error; `reason` is from a fixed set.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(crate) fn drained(&self, outcome: DrainLabel) {
+        let outcome = match outcome {
+            DrainLabel::Drained => "drained",
+            DrainLabel::Busy => "busy",
+            DrainLabel::Undrained => "undrained",
+        };
+        self.drains.get_or_create(&DrainLabels { outcome }).inc();
+    }
+
+    fn new() -> Self {
+        Self {
+            parked: Gauge::default(),
+            wakes_asked: Counter::default(),
+            targets: Gauge::default(),
+            reports: Counter::default(),
+            endings: Family::default(),
+            waits: Family::new_with_constructor(wait_buckets),
+            refused: Family::default(),
+            drains: Family::default(),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(request_buckets),
+            inflight: Gauge::default(),
+            upstream_errors: Family::default(),
+            upstream_retries: Family::default(),
+            cache_invalidations: Family::default(),
+        }
+    }
+
+    fn register_parking(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("reveille_activator");
+        r.register(
+            "parked_requests",
+            "Requests parked now",
+            self.parked.clone(),
+        );
+        r.register(
+            "tickets",
+            "Parked requests by how their wait ended",
+            self.endings.clone(),
+        );
+        r.register(
+            "parked_seconds",
+            "Time parked by how it ended",
+            self.waits.clone(),
+        );
+        r.register(
+            "wakes_asked",
+            "Wakes sent, repetitions included",
+            self.wakes_asked.clone(),
+        );
+        r.register(
+            "refused",
+            "Requests answered by the activator itself",
+            self.refused.clone(),
+        );
+        r.register("drains", "Drains by outcome", self.drains.clone());
+        r.register(
+            "directory_targets",
+            "Sandboxes in the directory",
+            self.targets.clone(),
+        );
+        r.register(
+            "reports",
+            "Messages of activity reports",
+            self.reports.clone(),
+        );
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("sandbox_router");
+        r.register(
+            "requests",
+            "Requests by method, status and namespace",
+            self.requests.clone(),
+        );
+        r.register(
+            "request_duration_seconds",
+            "Time from the request's head to the response's last byte",
+            self.request_duration.clone(),
+        );
+        r.register(
+            "inflight_requests",
+            "Requests being served",
+            self.inflight.clone(),
+        );
+        r.register(
+            "upstream_errors",
+            "Failures towards pods",
+            self.upstream_errors.clone(),
+        );
+        r.register(
+            "upstream_retries",
+            "Dials and sends made again",
+            self.upstream_retries.clone(),
+        );
+        r.register(
+            "cache_invalidations",
+            "Endpoints forgotten",
+            self.cache_invalidations.clone(),
+        );
+    }
+}
+
+/// From a wake by a warm pool to the longest wait.
+fn wait_buckets() -> Histogram {
+    Histogram::new([
+        0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0,
+    ])
+}
+
+/// From a warm hop to a long model call.
+fn request_buckets() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+        300.0,
+    ])
+}

@@ -1,0 +1,91 @@
+//! Why a request gets no endpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reveille_activator_core::lot::Ending;
+use reveille_activator_core::quota::Exhausted;
+use reveille_activator_core::view::{Denial, DenialKind};
+
+use crate::slot::Facts;
+
+/// Why a request gets no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `park.maxRequests` of this sandbox are parked. 503, a retry helps.
+    LotFull,
+    /// As many requests are parked as this process may hold. 503, a retry helps.
+    TotalFull,
+    /// Too many wakes begun by this caller, or of this sandbox. 429.
+    Throttled { retry_after: Duration },
+    /// The wait is over. 504; `stage` is how far the wake got, one phrase for the client.
+    Expired {
+        waited: Duration,
+        stage: &'static str,
+    },
+    /// The scaler will not wake it. 503.
+    Refused {
+        reason: Arc<str>,
+        message: Arc<str>,
+        retry_after: Option<Duration>,
+    },
+    /// A wake was tried and failed. 503.
+    Failed {
+        reason: Arc<str>,
+        message: Arc<str>,
+        retry_after: Option<Duration>,
+    },
+    /// It sleeps, or is gone, and no wake can change that. 503.
+    Blocked { reason: Arc<str>, message: Arc<str> },
+    /// The sandbox was deleted while the request waited. 404.
+    Gone,
+    /// The pod maps its ports and has no such one. 502.
+    PortNotDeclared,
+    /// This activator is shutting down. 503, a retry helps.
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// A denial of the core, in the words of the shell.
+    pub(crate) fn denied(denial: &Denial, facts: &Facts) -> Self {
+        let (reason, message) = (Arc::clone(&denial.reason), Arc::clone(&denial.message));
+        let retry_after = denial.retry_after;
+        match denial.kind {
+            DenialKind::Refused if facts.is_gone => Self::Gone,
+            DenialKind::Refused if facts.is_blocked => Self::Blocked { reason, message },
+            DenialKind::Refused => Self::Refused {
+                reason,
+                message,
+                retry_after,
+            },
+            DenialKind::Failed => Self::Failed {
+                reason,
+                message,
+                retry_after,
+            },
+        }
+    }
+
+    pub(super) fn throttled(exhausted: Exhausted) -> Self {
+        Self::Throttled {
+            retry_after: exhausted.retry_after,
+        }
+    }
+
+    pub(super) fn lost_task() -> Self {
+        Self::Failed {
+            reason: "Internal".into(),
+            message: "the task of this wake ended without an answer".into(),
+            retry_after: Some(Duration::from_secs(1)),
+        }
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Expired { .. } => Ending::Expired,
+            Self::Failed { .. } => Ending::Failed,
+            Self::PortNotDeclared => Ending::Released,
+            _ => Ending::Refused,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The life of a request, step by step. Dropping the future at any step gives everything back: the
+//! ticket, the count of the sandbox's activity, the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::Activator;
+use crate::body::{Body, RequestBody, TrackedBody};
+use crate::config::Config;
+use crate::error::Error;
+use crate::headers;
+use crate::rescue;
+use crate::route::{Route, Router, Target};
+use crate::server::{Client, Serving, Tasks};
+use crate::slot::{Activity, Slot};
+use crate::tunnel::{self, Switch};
+use crate::upstream::Upstream;
+
+mod attempt;
+mod exchange;
+mod tally;
+
+use exchange::{Answer, Exchange};
+pub(crate) use tally::Tally;
+
+/// What all connections serve their requests with.
+pub(crate) struct Proxy {
+    activator: Arc<Activator>,
+    router: Router,
+    upstream: Arc<Upstream>,
+    tasks: Tasks,
+}
+
+/// The client hung up: nobody is left to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the client left")]
+pub(crate) struct Gone;
+
+impl Proxy {
+    pub(crate) fn new(activator: Arc<Activator>) -> Self {
+        let router = Router::new(&activator.config);
+        Self {
+            activator,
+            router,
+            upstream: Arc::new(Upstream::new()),
+            tasks: Tasks::new(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.activator.config
+    }
+
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Tunnels and h2 streams.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Answers one request, come what may.
+    ///
+    /// # Errors
+    /// If the client is gone.
+    pub(crate) async fn serve(
+        &self,
+        client: &Client,
+        request: Request<Incoming>,
+        serving: Serving,
+    ) -> Result<Response<Body>, Gone> {
+        let version = request.version();
+        let mut tally = Tally::begin(&self.activator, request.method());
+        let outcome = tokio::select! {
+            // An answer that is there is given: whether the client is there too shows in the writing.
+            biased;
+            outcome = self.forward(client, request, serving, &mut tally) => outcome,
+            // h2 tells by itself, and per stream.
+            () = client.gone(), if version < Version::HTTP_2 => Err(Error::ClientGone),
+        };
+        match outcome {
+            Ok(response) => Ok(tally.follow(response)),
+            Err(Error::ClientGone) => Err(Gone),
+            Err(error) => {
+                tally.failed(&error);
+                Ok(tally.follow(rescue::respond(&error, version)))
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        client: &Client,
+        request: Request<Incoming>,
+        serving: Serving,
+        tally: &mut Tally,
+    ) -> Result<Response<Body>, Error> {
+        let (mut parts, incoming) = request.into_parts();
+
+        // 1 route
+        headers::check_framing(&parts.headers)?;
+        let switch = tunnel::wanted(&mut parts)?;
+        let target = match self.router.route(&parts)? {
+            Route::Sandbox(target) => target,
+            Route::Health => return Ok(health()),
+        };
+        headers::count_hop(&mut parts)?;
+
+        // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
+
+        // 3 begin activity
+        let slot = self.find(&target)?;
+        tally.found(&target.key);
+        let activity = slot.begin().by(client.address());
+
+        // 4 directory, 5 park, 6 connect, 7 send
+        let body = RequestBody::new(incoming, &serving);
+        let (request, switch) = outbound(parts, body, client, switch);
+        let wait = Wait::begin(target.wait);
+        let exchange = Exchange {
+            activator: &self.activator,
+            upstream: &self.upstream,
+            activity: &activity,
+            target: &target,
+            wait,
+            is_upgrade: switch.is_some(),
+        };
+        let answer = exchange.run(request).await?;
+
+        // 8 respond
+        self.respond(answer, switch, activity, client, serving)
+    }
+
+    /// The slot of the sandbox that the client names.
+    fn find(&self, target: &Target) -> Result<Arc<Slot>, Error> {
+        let Some(slot) = self.activator.directory.find(&target.key) else {
+            return Err(Error::NotFound(target.key.clone()));
+        };
+        match &target.uid {
+            // A UID names one life of the name; another one is another sandbox.
+            Some(uid)
+                if slot
+                    .sandbox_uid()
+                    .is_none_or(|present| present.as_bytes() != uid.as_bytes()) =>
+            {
+                Err(Error::NotFound(target.key.clone()))
+            }
+            _ => Ok(slot),
+        }
+    }
+
+    fn respond(
+        &self,
+        answer: Answer,
+        switch: Option<Switch>,
+        activity: Activity,
+        client: &Client,
+        serving: Serving,
+    ) -> Result<Response<Body>, Error> {
+        let Answer {
+            mut response,
+            connection,
+            waited,
+        } = answer;
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(seconds) = headers::to_client(&mut response) {
+            activity.slot().busy(connection.pod(), seconds);
+        }
+        headers::tell(
+            response.headers_mut(),
+            waited.as_ref(),
+            connection.opened_in(),
+        );
+        *response.version_mut() = Version::HTTP_11;
+        match (is_switch, switch) {
+            (true, Some(switch)) => {
+                client.upgrade();
+                Ok(switch.run(response, activity, &self.tasks))
+            }
+            (true, None) => {
+                let text = "it switched protocols without being asked".to_owned();
+                Err(Error::Exchange(activity.slot().key().clone(), text))
+            }
+            (false, _) => Ok(response.map(|incoming| {
+                Body::tracked(TrackedBody::new(incoming, activity, serving, connection))
+            })),
+        }
+    }
+}
+
+/// How long the client says it will wait for the head of the response, if it says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait(Option<(Instant, Duration)>);
+
+impl Wait {
+    fn begin(asked: Option<Duration>) -> Self {
+        Self(asked.map(|asked| (Instant::now(), asked)))
+    }
+
+    /// What is left of it; `None` if the client did not say.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.0
+            .map(|(since, asked)| asked.saturating_sub(since.elapsed()))
+    }
+}
+
+/// The request that the sandbox gets, but for the parts that belong to the connection.
+fn outbound(
+    mut parts: Parts,
+    mut body: RequestBody,
+    client: &Client,
+    switch: Option<Switch>,
+) -> (Request<RequestBody>, Option<Switch>) {
+    let offer = switch.as_ref().map(Switch::offer);
+    let expects = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
+    headers::to_upstream(&mut parts, client.forwarded_for(), offer);
+    parts.extensions = http::Extensions::new();
+    if switch.as_ref().is_some_and(Switch::is_over_h2) {
+        tunnel::as_http1(&mut parts);
+        body = RequestBody::empty();
+    }
+    let agreement = match body.progress() {
+        Some(_) if expects => Some(body.expect_agreement()),
+        // Nothing to agree about.
+        None if expects => {
+            parts.headers.remove(EXPECT);
+            None
+        }
+        _ => None,
+    };
+    let mut request = Request::from_parts(parts, body);
+    if let Some(agreement) = agreement {
+        on_continue(&mut request, agreement);
+    }
+    (request, switch)
+}
+
+/// Lets the body go when the sandbox says `100 Continue`; asking for it is what makes the client's side
+/// say it too.
+fn on_continue(request: &mut Request<RequestBody>, agreement: oneshot::Sender<()>) {
+    let agreement = parking_lot::Mutex::new(Some(agreement));
+    hyper::ext::on_informational(request, move |interim| {
+        if interim.status() == StatusCode::CONTINUE
+            && let Some(agreement) = agreement.lock().take()
+        {
+            // Nobody listens once the body has lost patience.
+            let _ = agreement.send(());
+        }
+    });
+}
+
+fn health() -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::from_static(br#"{"status":"ok"}"#)));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Whether a request may be sent a second time, and what to send then.
+pub(crate) fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let exchange = reveille_activator_core::retry::Exchange {
+        method: request.method().as_str(),
+        has_body: request.body().progress().is_some(),
+        response_began: false,
+        sent: 1,
+    };
+    if !exchange.may_resend() || request.method() == Method::CONNECT {
+        return None;
+    }
+    let mut spare = Request::new(RequestBody::empty());
+    *spare.method_mut() = request.method().clone();
+    *spare.uri_mut() = request.uri().clone();
+    *spare.headers_mut() = request.headers().clone();
+    Some(spare)
+}

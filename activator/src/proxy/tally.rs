@@ -1,0 +1,104 @@
+//! What the metrics learn of one request, when its last byte has gone or its client has.
+
+use std::sync::Arc;
+
+use http::{Method, Response};
+use reveille_crds::SandboxKey;
+use tokio::time::Instant;
+
+use crate::Activator;
+use crate::body::Body;
+use crate::error::Error;
+use crate::metrics::{
+    MethodLabel, NamespaceLabels, RequestLabels, UpstreamErrorLabels, UpstreamReason,
+};
+
+/// The code of a request whose client left before its answer, as nginx counts it.
+const CLIENT_LEFT: u16 = 499;
+
+/// Counts a request from its head to its drop.
+pub(crate) struct Tally {
+    activator: Arc<Activator>,
+    began: Instant,
+    method: MethodLabel,
+    code: u16,
+    /// Set once the sandbox is known to exist: a stranger's words make no label.
+    sandbox: Option<SandboxKey>,
+}
+
+impl Tally {
+    pub(super) fn begin(activator: &Arc<Activator>, method: &Method) -> Self {
+        activator.metrics.inflight.inc();
+        Self {
+            activator: Arc::clone(activator),
+            began: Instant::now(),
+            method: MethodLabel::of(method),
+            code: CLIENT_LEFT,
+            sandbox: None,
+        }
+    }
+
+    /// The request is for this sandbox, which exists.
+    pub(super) fn found(&mut self, sandbox: &SandboxKey) {
+        self.sandbox = Some(sandbox.clone());
+    }
+
+    /// The request was answered with an error of this proxy.
+    pub(super) fn failed(&self, error: &Error) {
+        let metrics = &self.activator.metrics;
+        metrics.refused(error.kind());
+        let reason = match error {
+            Error::Connect(..) => UpstreamReason::Dial,
+            Error::NoResponse(..) => UpstreamReason::Timeout,
+            Error::Exchange(..) => UpstreamReason::Eof,
+            Error::Exhausted(_) => UpstreamReason::Other,
+            _ => return,
+        };
+        let labels = UpstreamErrorLabels {
+            sandbox_namespace: self.namespace(),
+            reason,
+        };
+        metrics.upstream_errors.get_or_create(&labels).inc();
+    }
+
+    /// Goes on counting until the response's last byte.
+    pub(super) fn follow(mut self, response: Response<Body>) -> Response<Body> {
+        self.code = response.status().as_u16();
+        response.map(|body| body.counted(self))
+    }
+
+    fn namespace(&self) -> String {
+        self.sandbox
+            .as_ref()
+            .map(|key| key.namespace().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let metrics = &self.activator.metrics;
+        metrics.inflight.dec();
+        let sandbox_namespace = self.namespace();
+        let labels = NamespaceLabels {
+            sandbox_namespace: sandbox_namespace.clone(),
+        };
+        metrics
+            .request_duration
+            .get_or_create(&labels)
+            .observe(self.began.elapsed().as_secs_f64());
+        let labels = RequestLabels {
+            method: self.method,
+            code: self.code,
+            sandbox_namespace,
+        };
+        metrics.requests.get_or_create(&labels).inc();
+    }
+}
+
+/// The label of a sandbox's namespace.
+pub(super) fn namespace(key: &SandboxKey) -> NamespaceLabels {
+    NamespaceLabels {
+        sandbox_namespace: key.namespace().to_owned(),
+    }
+}

@@ -1,0 +1,103 @@
+//! The authority a request is addressed to, and the part of a host name that names a sandbox.
+
+use std::borrow::Cow;
+
+use http::Version;
+use http::header::HOST;
+use http::request::Parts;
+
+use crate::error::Error;
+
+const NO_HOST: &str = "Host header is required.";
+const BAD_HOST: &str = "Invalid Host header.";
+
+/// Host and port the client addressed: the request target's authority where it has one, else `Host`
+/// (RFC 9112 §3.2, RFC 9113 §8.3.1). `None` only where HTTP/1.0 or an empty `Host` leaves it open.
+///
+/// # Errors
+/// If `Host` is missing in HTTP/1.1, doubled, malformed, or at odds with `:authority`.
+pub(super) fn authority(parts: &Parts) -> Result<Option<&str>, Error> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Error::Malformed(BAD_HOST));
+    }
+    if host.is_none() && parts.version == Version::HTTP_11 {
+        return Err(Error::Malformed(NO_HOST));
+    }
+    let host = match host {
+        Some(value) => Some(
+            value
+                .to_str()
+                .ok()
+                .filter(|text| is_valid(text))
+                .ok_or(Error::Malformed(BAD_HOST))?,
+        ),
+        None => None,
+    };
+    let Some(target) = parts.uri.authority() else {
+        return Ok(host.filter(|host| !host.is_empty()));
+    };
+    let target = target.as_str();
+    let disagrees = host.is_some_and(|host| !host.eq_ignore_ascii_case(target));
+    if !is_valid(target) || target.is_empty() || (parts.version == Version::HTTP_2 && disagrees) {
+        return Err(Error::Malformed(BAD_HOST));
+    }
+    Ok(Some(target))
+}
+
+/// The host without its port and without the root's dot.
+pub(super) fn without_port(authority: &str) -> &str {
+    let host = match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => &authority[..at],
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// What stands before `.domain`, in lower case (host names compare without case); `None` if the host is
+/// not below the domain.
+pub(super) fn below<'a>(host: &'a str, domain: &str) -> Option<Cow<'a, str>> {
+    let at = host.len().checked_sub(domain.len() + 1)?;
+    // `is_valid` has made sure that the host is ASCII, so any index is a boundary.
+    let (labels, rest) = host.split_at_checked(at)?;
+    let is_below = !domain.is_empty()
+        && !labels.is_empty()
+        && rest.starts_with('.')
+        && rest[1..].eq_ignore_ascii_case(domain);
+    is_below.then(|| {
+        if labels.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(labels.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(labels)
+        }
+    })
+}
+
+/// `uri-host [":" port]` of RFC 3986, without user information; empty is valid.
+fn is_valid(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((literal, after)) => {
+                let is_literal = !literal.is_empty()
+                    && literal
+                        .bytes()
+                        .all(|byte| byte.is_ascii_hexdigit() || b":.v".contains(&byte));
+                match after.strip_prefix(':') {
+                    _ if !is_literal => return false,
+                    Some(port) => ("", port),
+                    None if after.is_empty() => ("", ""),
+                    None => return false,
+                }
+            }
+            None => return false,
+        },
+        None => authority.rsplit_once(':').unwrap_or((authority, "")),
+    };
+    let is_host_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    // The grammar lets a port be of any length; no connection can be made to one above 65535.
+    let is_port = port.is_empty()
+        || (port.starts_with(|c: char| c.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    host.bytes().all(is_host_byte) && is_port
+}

@@ -1,0 +1,181 @@
+//! One client connection from its first byte to its last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::socket::{Client, Socket, Speaks, see_off};
+use crate::body::Body;
+use crate::proxy::{Gone, Proxy};
+use crate::server::Tasks;
+
+/// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
+/// front, so that it is not this side that closes under a request on its way.
+const IDLE: Duration = Duration::from_secs(75);
+/// Time for bytes that are in the kernel to be told of, at a shutdown.
+const ARRIVED: Duration = Duration::from_millis(100);
+/// Requests one h2 connection may have open. Together with the windows it bounds what a connection can
+/// make this process hold: 128 × 64 KiB = 8 MiB.
+const STREAMS: u32 = 128;
+/// Bytes of a body that a parked h2 request may send ahead.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// As much as all streams together may send ahead: parked uploads cannot starve the others.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Silence on an h2 connection after which the client is asked whether it lives, and its time to answer.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// Serves a connection to its end; after `shutdown` the requests it has are finished, and no more.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    proxy: Arc<Proxy>,
+    shutdown: CancellationToken,
+) {
+    super::tune(&stream, peer);
+    let stream = Arc::new(stream);
+    let client = Arc::new(Client::new(Arc::clone(&stream), peer));
+    let mut socket = Socket::new(Arc::clone(&client), proxy.config().header_read_timeout);
+    let Some(speaks) = first_bytes(&mut socket, &shutdown).await else {
+        return;
+    };
+    let outcome = match speaks {
+        Ok(Speaks::Http1) => serve_http1(socket, client, &proxy, &shutdown).await,
+        Ok(Speaks::Http2) => serve_http2(socket, client, &proxy, &shutdown).await,
+        Err(error) => return debug!(%peer, %error, "no request"),
+    };
+    match outcome {
+        Ok(Ended::Closed) => see_off(&stream).await,
+        Ok(Ended::Upgraded) => {}
+        Err(error) => {
+            debug!(%peer, %error, "connection failed");
+            // A head that could not be read was answered with 400 or 431.
+            if error.is_parse() || error.is_parse_too_large() {
+                see_off(&stream).await;
+            }
+        }
+    }
+}
+
+/// What the client speaks; `None` if it has said nothing by the time of the shutdown.
+async fn first_bytes(
+    socket: &mut Socket,
+    shutdown: &CancellationToken,
+) -> Option<io::Result<Speaks>> {
+    let mut detect = pin!(socket.detect());
+    tokio::select! {
+        biased;
+        speaks = detect.as_mut() => Some(speaks),
+        // Bytes that have arrived are a request in flight, but the runtime may not have told of them yet.
+        () = shutdown.cancelled() => timeout(ARRIVED, detect).await.ok(),
+    }
+}
+
+enum Ended {
+    Closed,
+    /// The socket now belongs to a tunnel.
+    Upgraded,
+}
+
+async fn serve_http1(
+    socket: Socket,
+    client: Arc<Client>,
+    proxy: &Arc<Proxy>,
+    shutdown: &CancellationToken,
+) -> hyper::Result<Ended> {
+    let upgraded = Arc::clone(&client);
+    let service = service_fn(|request| answer(proxy, &client, request));
+    let connection = http1_builder(proxy)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // The connection first: one that was not polled yet would be closed with its first request unread.
+    tokio::select! {
+        biased;
+        outcome = connection.as_mut() => return outcome.map(|()| ended(&upgraded)),
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map(|()| ended(&upgraded))
+}
+
+async fn serve_http2(
+    socket: Socket,
+    client: Arc<Client>,
+    proxy: &Arc<Proxy>,
+    shutdown: &CancellationToken,
+) -> hyper::Result<Ended> {
+    let proxy = Arc::clone(proxy);
+    let builder = http2_builder(&proxy);
+    let service = service_fn(move |request| {
+        let (proxy, client) = (Arc::clone(&proxy), Arc::clone(&client));
+        async move { answer(&proxy, &client, request).await }
+    });
+    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        outcome = connection.as_mut() => return outcome.map(|()| Ended::Closed),
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map(|()| Ended::Closed)
+}
+
+/// Begins a request. Not async, so that the socket knows of it as soon as its head is read.
+fn answer<'a>(
+    proxy: &'a Proxy,
+    client: &'a Arc<Client>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Gone>> + use<'a> {
+    let serving = Client::serving(client);
+    proxy.serve(client, request, serving)
+}
+
+fn ended(client: &Client) -> Ended {
+    if client.is_upgraded() {
+        Ended::Upgraded
+    } else {
+        Ended::Closed
+    }
+}
+
+fn http1_builder(proxy: &Proxy) -> http1::Builder {
+    let config = proxy.config();
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The socket limits the head itself; this limits the time without one.
+        .header_read_timeout(IDLE)
+        .max_headers(config.header_count)
+        // Also the most a connection buffers of a body. hyper refuses less than 8 KiB.
+        .max_buf_size(config.header_bytes.max(8192))
+        .half_close(false);
+    builder
+}
+
+fn http2_builder(proxy: &Proxy) -> http2::Builder<Tasks> {
+    let config = proxy.config();
+    let mut builder = http2::Builder::new(proxy.tasks().share());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(config.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WITHIN)
+        // WebSocket over h2 (RFC 8441).
+        .enable_connect_protocol();
+    builder
+}

@@ -1,0 +1,331 @@
+//! A client's socket, shared between the HTTP library that reads and writes it and the request that
+//! wants to know whether the client is still there.
+//!
+//! The library does not read while a request's body waits, so it cannot see the client leave. The kernel
+//! tells of a hang-up apart from data: [`Client::gone`] waits for that alone and reads nothing. A client
+//! that has closed its sending side counts as gone, as it does for the library: the two cannot be told
+//! apart, and an agent is not to be woken, or kept awake, for nobody.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::HeaderValue;
+use nix::sys::socket::{self, Shutdown as Side};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+/// How long a closed connection is read to its end, so that the kernel does not answer unread bytes with
+/// a reset that overtakes the response.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// First bytes of a client that speaks HTTP/2 by prior knowledge (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What requests know of the connection they came on.
+pub(crate) struct Client {
+    stream: Arc<TcpStream>,
+    address: IpAddr,
+    /// The address as `X-Forwarded-For` says it.
+    forwarded_for: HeaderValue,
+    /// Requests whose head was read, so far.
+    begun: AtomicUsize,
+    /// Bodies and answers of such requests that are not over.
+    serving: AtomicUsize,
+    /// The socket was handed to a tunnel.
+    upgraded: AtomicBool,
+}
+
+impl Client {
+    pub(super) fn new(stream: Arc<TcpStream>, peer: SocketAddr) -> Self {
+        let address = peer.ip().to_canonical();
+        let forwarded_for =
+            HeaderValue::from_str(&address.to_string()).expect("an address is a header value");
+        Self {
+            stream,
+            address,
+            forwarded_for,
+            begun: AtomicUsize::new(0),
+            serving: AtomicUsize::new(0),
+            upgraded: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    pub(crate) fn forwarded_for(&self) -> &HeaderValue {
+        &self.forwarded_for
+    }
+
+    /// Completes when the client has hung up. Reads nothing; cancel-safe.
+    pub(crate) async fn gone(&self) {
+        // PRIORITY stands for the closed read side here: nobody asked the kernel for urgent data, and
+        // READABLE would also come true for a body that waits.
+        let hung_up = Interest::PRIORITY.add(Interest::ERROR);
+        // An error means that the runtime shuts down.
+        let _ = self.stream.ready(hung_up).await;
+    }
+
+    /// The connection is about to leave HTTP.
+    pub(crate) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// Counts a request whose head was just read.
+    pub(super) fn serving(client: &Arc<Self>) -> Serving {
+        client.begun.fetch_add(1, Ordering::Relaxed);
+        client.serving.fetch_add(1, Ordering::Relaxed);
+        Serving(Arc::clone(client))
+    }
+
+    /// Bytes that arrive now belong to the head of a next request.
+    fn is_between_requests(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// A request being served; cloned into each body that it has.
+pub(crate) struct Serving(Arc<Client>);
+
+impl Clone for Serving {
+    fn clone(&self) -> Self {
+        self.0.serving.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The socket as the HTTP library sees it.
+///
+/// It also limits the time from the first byte of a request's head to its last: the library's own limit
+/// begins with the idle time before, which may well be longer.
+pub(super) struct Socket {
+    client: Arc<Client>,
+    /// Read while finding out which HTTP this is.
+    early: [u8; PREFACE.len()],
+    early_at: usize,
+    early_end: usize,
+    /// When the first byte of the head that is being read came, and how many heads were read before.
+    head: Option<(Instant, usize)>,
+    head_limit: Duration,
+    head_timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The HTTP that a client begins to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http1,
+    Http2,
+}
+
+impl Socket {
+    pub(super) fn new(client: Arc<Client>, head_limit: Duration) -> Self {
+        let early = [0; PREFACE.len()];
+        Self {
+            client,
+            early,
+            early_at: 0,
+            early_end: 0,
+            head: None,
+            head_limit,
+            head_timer: None,
+        }
+    }
+
+    /// Reads just enough to know which HTTP the client speaks; the library will read it again.
+    ///
+    /// # Errors
+    /// If the client leaves first, or says nothing in time.
+    pub(super) async fn detect(&mut self) -> io::Result<Speaks> {
+        let stream = Arc::clone(&self.client.stream);
+        let detect = async {
+            loop {
+                stream.readable().await?;
+                match stream.try_read(&mut self.early[self.early_end..]) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(read) => self.early_end += read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error),
+                }
+                let so_far = &self.early[..self.early_end];
+                if !PREFACE.starts_with(so_far) {
+                    return Ok(Speaks::Http1);
+                }
+                if so_far.len() == PREFACE.len() {
+                    return Ok(Speaks::Http2);
+                }
+            }
+        };
+        timeout(self.head_limit, detect).await?
+    }
+
+    /// Bytes came: if they begin a head, its time begins.
+    fn received(&mut self) {
+        if !self.client.is_between_requests() {
+            return;
+        }
+        let begun = self.client.begun.load(Ordering::Relaxed);
+        if self.head.is_none_or(|(_, before)| before != begun) {
+            self.head = Some((Instant::now(), begun));
+            self.head_timer = None;
+        }
+    }
+
+    /// Whether the head that is being read takes too long. Asked only when there is nothing to read.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((since, before)) = self.head else {
+            return Poll::Pending;
+        };
+        if self.client.begun.load(Ordering::Relaxed) != before {
+            self.head = None;
+            self.head_timer = None;
+            return Poll::Pending;
+        }
+        let deadline = since + self.head_limit;
+        self.head_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.early_at < this.early_end {
+            let early = &this.early[this.early_at..this.early_end];
+            let taken = early.len().min(buf.remaining());
+            buf.put_slice(&early[..taken]);
+            this.early_at += taken;
+            this.received();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let outcome = loop {
+            if this.client.stream.poll_read_ready(cx)?.is_pending() {
+                if this.poll_head(cx).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                return Poll::Pending;
+            }
+            match read_ready(&this.client.stream, buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => break outcome,
+            }
+        };
+        if buf.filled().len() > before {
+            this.received();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+/// Reads what is there. A read that leaves room in the buffer has emptied the socket, so readiness is
+/// cleared without a second system call to be told so.
+fn read_ready(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut outcome = Ok(());
+    let _ = stream.try_io(Interest::READABLE, || match stream.try_read_buf(buf) {
+        Ok(read) if read > 0 && buf.remaining() > 0 => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            outcome = Err(error);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    });
+    outcome
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(hang_up(&self.client.stream))
+    }
+}
+
+impl Socket {
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = &self.client.stream;
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match write(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+}
+
+/// Says that nothing more will be sent.
+fn hang_up(stream: &TcpStream) -> io::Result<()> {
+    match socket::shutdown(stream.as_raw_fd(), Side::Write) {
+        Ok(()) | Err(nix::errno::Errno::ENOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hangs up and reads what the client still sends, for a while, so that it gets to read the response.
+pub(super) async fn see_off(stream: &TcpStream) {
+    if hang_up(stream).is_err() {
+        return;
+    }
+    let drain = async {
+        let mut sink = [0; 4096];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut sink) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(LINGER, drain).await;
+}

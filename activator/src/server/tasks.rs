@@ -1,0 +1,74 @@
+//! Tasks that outlive the call that began them: streams of h2 connections, tunnels, connections to pods.
+//! Somebody waits for them, and can cut them.
+
+use hyper::rt::Executor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A group of tasks.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// The same group, for many short tasks of one owner: they share a lock with each other only.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            tracker: self.tracker.clone(),
+            cut: self.cut.child_token(),
+        }
+    }
+
+    /// Runs a future to its end, or until the group is cut.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        // A token of its own: waiting on one that all tasks share would be a lock that all share.
+        let cut = self.cut.child_token();
+        self.tracker.spawn(async move {
+            // The work first, so that what is done at once is done even after a cut.
+            tokio::select! {
+                biased;
+                () = future => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+
+    /// Waits until all have ended.
+    pub(crate) async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Ends all at their next pause, and waits for it.
+    pub(crate) async fn cut(&self) {
+        self.cut.cancel();
+        self.finish().await;
+    }
+
+    /// No more tasks are expected.
+    pub(crate) fn close(&self) {
+        self.tracker.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.tracker.is_closed()
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn(future);
+    }
+}

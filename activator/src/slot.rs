@@ -1,0 +1,326 @@
+//! One target of the directory: its machine behind a lock of its own, and who is to hear of changes.
+//!
+//! The lock is held for a few instructions and never across an await. What is sent to others, and every
+//! guard that would lock again when dropped, is taken out first and used after unlocking.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use reveille_activator_core::activity::Seen;
+use reveille_activator_core::entry::{Arrival, Entry, Outcome, Role, Step};
+use reveille_activator_core::gate::{Drain, DrainAnswer};
+use reveille_activator_core::lot::TicketId;
+use reveille_activator_core::view::{DenialKind, Pod, State, View};
+use reveille_crds::SandboxKey;
+use reveille_crds::change::PodFacts;
+use reveille_crds::scaled_sandbox::Readiness;
+use tokio::sync::{Notify, oneshot};
+
+use crate::parking::{Grant, Refusal};
+
+/// Where a request is sent: one port of one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// UID of the pod.
+    pub(crate) pod: Arc<str>,
+    /// Where the container port is reached.
+    pub(crate) address: SocketAddr,
+    /// The port speaks HTTP/2 without TLS.
+    pub(crate) h2c: bool,
+    /// The pod was just woken: a refused dial goes on until then.
+    pub(crate) young_until: Option<Instant>,
+}
+
+/// Ports of one pod that are probed at a time. Which port serves is the client's word only: a wrong one
+/// asked first must not hold up the others, and many wrong ones must not become a scan.
+const MOST_PORTS: usize = 4;
+
+/// What hangs on a ticket: the way to the request that waits.
+pub(crate) type Waiter = oneshot::Sender<Result<Grant, Refusal>>;
+
+/// Slots that have something new to report; each is in here once at most.
+pub(crate) type Dirty = Mutex<Vec<Arc<Slot>>>;
+
+/// What the shell knows of a target beside what its machine decides on.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) sandbox_uid: Option<Arc<str>>,
+    pub(crate) pod: Option<Arc<PodFacts>>,
+    pub(crate) readiness: Readiness,
+    pub(crate) websocket_idle: Duration,
+    /// The watch itself says that no wake helps.
+    pub(crate) is_blocked: bool,
+    /// The target is no more; whoever still holds this slot is told so.
+    pub(crate) is_gone: bool,
+}
+
+/// One target.
+pub(crate) struct Slot {
+    key: SandboxKey,
+    state: Mutex<Inner>,
+    /// Tells the wake task, if there is one, that something changed.
+    changed: Notify,
+    dirty: Arc<Dirty>,
+}
+
+struct Inner {
+    entry: Entry<Waiter>,
+    facts: Facts,
+    /// A task polls the entry.
+    has_task: bool,
+    /// Container ports asked for by those who wait, that of the request that began the wake first; at
+    /// most [`MOST_PORTS`].
+    ports: Vec<u16>,
+}
+
+/// What the wake task is to do next.
+pub(crate) struct Turn {
+    pub(crate) step: Step<Waiter>,
+    pub(crate) facts: Facts,
+    pub(crate) next: Option<Instant>,
+    /// To be probed until it answers.
+    pub(crate) probe: Option<Pod>,
+    /// Container ports asked for, the first one by the request that began the wake.
+    pub(crate) ports: Vec<u16>,
+    /// The watch shows no wake yet.
+    pub(crate) is_asleep: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(key: SandboxKey, view: View, facts: Facts, dirty: Arc<Dirty>) -> Arc<Self> {
+        let mut entry = Entry::new();
+        entry.observe(view, now());
+        let inner = Inner {
+            entry,
+            facts,
+            has_task: false,
+            ports: Vec::new(),
+        };
+        Arc::new(Self {
+            key,
+            state: Mutex::new(inner),
+            changed: Notify::new(),
+            dirty,
+        })
+    }
+
+    /// The target's key.
+    pub(crate) fn key(&self) -> &SandboxKey {
+        &self.key
+    }
+
+    /// Counts one request from now until the guard drops.
+    pub(crate) fn begin(self: &Arc<Self>) -> Activity {
+        self.count(|entry| entry.begin());
+        Activity {
+            slot: Arc::clone(self),
+            caller: None,
+            counts: AtomicBool::new(true),
+        }
+    }
+
+    /// UID of the Sandbox object that stands for the target now.
+    pub(crate) fn sandbox_uid(&self) -> Option<Arc<str>> {
+        self.state.lock().facts.sandbox_uid.clone()
+    }
+
+    /// The agent's busy header, answered by that pod; 0 ends the lease.
+    pub(crate) fn busy(self: &Arc<Self>, pod: &Arc<str>, seconds: u64) {
+        let length = Duration::from_secs(seconds);
+        self.count(|entry| entry.busy(pod, length, now()));
+    }
+
+    /// This endpoint did not take the connection: it is ignored until the watch says something newer.
+    pub(crate) fn forget(&self, endpoint: &Endpoint) {
+        self.tell(|entry| entry.forget(&endpoint.pod, now()));
+    }
+
+    /// Time without bytes after which an upgraded connection falls silent.
+    pub(crate) fn websocket_idle(&self) -> Duration {
+        self.state.lock().facts.websocket_idle
+    }
+
+    /// The watch said something.
+    pub(crate) fn observe(&self, view: View, facts: Facts) {
+        let mut state = self.state.lock();
+        state.entry.observe(view, now());
+        state.facts = facts;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Where the request may go, or its ticket. `take` gives the payload of a ticket. The flag says that
+    /// a wake task has to be spawned.
+    pub(crate) fn arrive(
+        &self,
+        port: u16,
+        most: Option<Duration>,
+        take: impl FnOnce(Role) -> Result<Waiter, Refusal>,
+    ) -> (Arrival<Refusal>, Facts, bool) {
+        let mut state = self.state.lock();
+        let arrival = state.entry.arrive(most, take, now());
+        let mut needs_task = false;
+        if let Arrival::Parked { role, .. } = &arrival {
+            needs_task = !std::mem::replace(&mut state.has_task, true);
+            if *role == Role::Started {
+                state.ports.clear();
+            }
+            if state.ports.len() < MOST_PORTS && !state.ports.contains(&port) {
+                state.ports.push(port);
+            }
+        }
+        (arrival, state.facts.clone(), needs_task)
+    }
+
+    /// The client of a parked request left.
+    pub(crate) fn abandon(&self, ticket: TicketId) -> bool {
+        let ended = self.state.lock().entry.abandon(ticket);
+        if ended.is_some() {
+            self.changed.notify_one();
+        }
+        ended.is_some()
+    }
+
+    /// What the wake task is to do; `None` ends the task.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        let now = now();
+        let mut state = self.state.lock();
+        if !state.entry.is_waking() {
+            state.has_task = false;
+            return None;
+        }
+        let step = state.entry.poll(now);
+        Some(Turn {
+            step,
+            facts: state.facts.clone(),
+            next: state.entry.next(now),
+            probe: state.entry.probe(now).cloned(),
+            ports: state.ports.clone(),
+            is_asleep: matches!(state.entry.view().state, State::Asleep | State::Unknown),
+        })
+    }
+
+    /// Has the wake task take a turn.
+    pub(crate) fn nudge(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Resolves when something was told to the entry since the last turn.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The pod took a connection and passed its probe.
+    pub(crate) fn opened(&self, pod: &Arc<str>) {
+        self.tell(|entry| {
+            entry.opened(pod);
+        });
+    }
+
+    /// A scaler, or its absence, said how the wake goes.
+    pub(crate) fn outcome(&self, outcome: Outcome) {
+        self.tell(|entry| entry.outcome(outcome, now()));
+    }
+
+    /// A scaler wants the sandbox to sleep.
+    pub(crate) fn drain(&self, drain: Drain) -> DrainAnswer {
+        self.state.lock().entry.drain(drain, now())
+    }
+
+    /// A released request got its first response byte, or failed.
+    pub(crate) fn answered(&self, generation: u32) {
+        self.tell(|entry| entry.answered(generation, now()));
+    }
+
+    /// Ends whatever waits; the wake task ends with it.
+    pub(crate) fn end_all(&self) -> Vec<Waiter> {
+        let mut state = self.state.lock();
+        state.has_task = false;
+        let ended = state.entry.end_all(DenialKind::Refused);
+        drop(state);
+        ended.into_iter().map(|ended| ended.payload).collect()
+    }
+
+    /// What to report, if the sandbox was ever used.
+    pub(crate) fn report(&self) -> Option<Seen> {
+        let mut state = self.state.lock();
+        state.entry.is_known().then(|| state.entry.report(now()))
+    }
+
+    /// Changes what is reported, and puts the slot on the list of those that have news.
+    fn count(self: &Arc<Self>, change: impl FnOnce(&mut Entry<Waiter>)) {
+        let mut state = self.state.lock();
+        let before = state.entry.is_changed();
+        change(&mut state.entry);
+        let is_news = !before && state.entry.is_changed();
+        drop(state);
+        if is_news {
+            self.dirty.lock().push(Arc::clone(self));
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Entry<Waiter>)) {
+        let mut state = self.state.lock();
+        change(&mut state.entry);
+        let has_task = state.has_task;
+        drop(state);
+        if has_task {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// One request that counts, until dropped.
+pub(crate) struct Activity {
+    slot: Arc<Slot>,
+    caller: Option<IpAddr>,
+    /// False while an upgraded connection is silent.
+    counts: AtomicBool,
+}
+
+impl Activity {
+    /// Names the caller whose quota a wake of this request is charged to.
+    #[must_use]
+    pub(crate) fn by(mut self, caller: IpAddr) -> Self {
+        self.caller = Some(caller);
+        self
+    }
+
+    /// Who calls, where known.
+    pub(crate) fn caller(&self) -> Option<IpAddr> {
+        self.caller
+    }
+
+    /// The upgraded connection fell silent: it counts no more.
+    pub(crate) fn quiet(&self) {
+        if self.counts.swap(false, Ordering::Relaxed) {
+            self.slot.count(|entry| entry.end(now()));
+        }
+    }
+
+    /// The upgraded connection moved bytes again.
+    pub(crate) fn active(&self) {
+        if !self.counts.swap(true, Ordering::Relaxed) {
+            self.slot.count(|entry| entry.begin());
+        }
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.quiet();
+    }
+}
+
+/// The cores' clock: tokio's, so that tests can pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,160 @@
+//! Connections that leave HTTP: `Upgrade` of HTTP/1.1, and WebSocket over h2 (RFC 8441), which is
+//! translated to the former. Bytes are copied both ways for as long as the two ends want; there is no
+//! timeout. What a silent tunnel loses is its say in keeping the sandbox awake.
+
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tracing::debug;
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::headers;
+use crate::server::Tasks;
+use crate::slot::Activity;
+
+mod copy;
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const WEBSOCKET_KEY: HeaderName = http::header::SEC_WEBSOCKET_KEY;
+const WEBSOCKET_ACCEPT: HeaderName = http::header::SEC_WEBSOCKET_ACCEPT;
+
+/// A client's wish to leave HTTP, and its end of the connection.
+pub(crate) struct Switch {
+    client: OnUpgrade,
+    offer: HeaderValue,
+    is_over_h2: bool,
+}
+
+/// Takes the wish out of a request's head.
+///
+/// # Errors
+/// If it is for something that this proxy does not do: a plain CONNECT, or another protocol over h2.
+pub(crate) fn wanted(parts: &mut Parts) -> Result<Option<Switch>, Error> {
+    if parts.method == Method::CONNECT {
+        let is_websocket = parts
+            .extensions
+            .get::<Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket");
+        if !is_websocket {
+            return Err(Error::NotImplemented(
+                "CONNECT is supported for WebSocket over HTTP/2 only.",
+            ));
+        }
+        let client = parts.extensions.remove::<OnUpgrade>();
+        return Ok(client.map(|client| Switch {
+            client,
+            offer: WEBSOCKET,
+            is_over_h2: true,
+        }));
+    }
+    let Some(offer) = headers::upgrade(parts) else {
+        return Ok(None);
+    };
+    let client = parts.extensions.remove::<OnUpgrade>();
+    Ok(client.map(|client| Switch {
+        client,
+        offer,
+        is_over_h2: false,
+    }))
+}
+
+/// Rewrites an extended CONNECT into the request that an HTTP/1.1 server understands.
+pub(crate) fn as_http1(parts: &mut Parts) {
+    parts.method = Method::GET;
+    parts.version = Version::HTTP_11;
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = Uri::from(path);
+    // The key proves to an HTTP/1.1 client that the server understood it; here that client is this proxy.
+    parts.headers.insert(WEBSOCKET_KEY, key());
+}
+
+impl Switch {
+    /// The value of `Upgrade`.
+    pub(crate) fn offer(&self) -> HeaderValue {
+        self.offer.clone()
+    }
+
+    pub(crate) fn is_over_h2(&self) -> bool {
+        self.is_over_h2
+    }
+
+    /// Answers the client, and copies bytes in a task once both ends have switched. The sandbox counts as
+    /// active for as long as the tunnel moves bytes.
+    pub(crate) fn run(
+        self,
+        mut response: Response<Incoming>,
+        activity: Activity,
+        tasks: &Tasks,
+    ) -> Response<Body> {
+        let sandbox = hyper::upgrade::on(&mut response);
+        let Self {
+            client, is_over_h2, ..
+        } = self;
+        tasks.spawn(async move {
+            let (client, sandbox) = match tokio::try_join!(client, sandbox) {
+                Ok(ends) => ends,
+                Err(error) => return debug!(%error, "an end did not switch protocols"),
+            };
+            copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &activity).await;
+        });
+        let (mut parts, _) = response.into_parts();
+        parts.extensions = http::Extensions::new();
+        if is_over_h2 {
+            parts.status = StatusCode::OK;
+            for name in [
+                UPGRADE,
+                http::header::CONNECTION,
+                WEBSOCKET_ACCEPT,
+                CONTENT_LENGTH,
+            ] {
+                parts.headers.remove(name);
+            }
+        }
+        Response::from_parts(parts, Body::empty())
+    }
+}
+
+/// Sixteen random bytes in base64 (RFC 6455 §4.1).
+fn key() -> HeaderValue {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let random = uuid::Uuid::new_v4();
+    let mut text = Vec::with_capacity(24);
+    for chunk in random.as_bytes().chunks(3) {
+        let mut three = [0; 3];
+        three[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for at in 0..4 {
+            let is_padding = at > chunk.len();
+            let index = (bits >> (18 - 6 * at)) & 63;
+            text.push(if is_padding {
+                b'='
+            } else {
+                ALPHABET[usize::try_from(index).unwrap_or(0)]
+            });
+        }
+    }
+    HeaderValue::from_bytes(&text).expect("base64 is a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_key_is_sixteen_bytes_in_base64() {
+        let key = key();
+        let text = key.to_str().unwrap();
+        assert_eq!(text.len(), 24);
+        assert!(text.ends_with("==") && !text[..22].contains('='), "{text}");
+    }
+}

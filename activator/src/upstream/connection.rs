@@ -1,0 +1,251 @@
+//! One connection to a pod, from the pool or new, for the time of one exchange.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::{Idle, Name, Upstream};
+use crate::body::{Progress, RequestBody};
+use crate::server::Tasks;
+use crate::slot::Endpoint;
+
+/// Most bytes of a connection's buffer in each direction, and so of a response's head.
+const BUFFER: usize = 128 * 1024;
+/// Bytes a pod may send on one h2 stream before its client takes them; on all streams of a connection
+/// sixteen times that, so that one slow client does not starve the others.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Time to agree on HTTP/2: one exchange of SETTINGS with a process that has already accepted.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+/// Time for a connection whose response was read to its end to say that it is ready again.
+const READY: Duration = Duration::from_millis(100);
+
+/// One connection, for one exchange at a time.
+pub(crate) struct Connection {
+    pool: Arc<Upstream>,
+    pod: Arc<str>,
+    address: SocketAddr,
+    sender: Sender,
+    name: Name,
+    /// How long it took to open; `None` if it was idle in the pool.
+    opened_in: Option<Duration>,
+    progress: Option<Arc<Progress>>,
+}
+
+/// An exchange without a response.
+pub(crate) struct Unanswered {
+    /// The request, if not a byte of it was written.
+    pub(crate) unsent: Option<Box<Request<RequestBody>>>,
+    pub(crate) error: hyper::Error,
+}
+
+impl Connection {
+    pub(super) fn reused(
+        pool: &Arc<Upstream>,
+        endpoint: &Endpoint,
+        sender: Sender,
+        name: Name,
+    ) -> Self {
+        Self::new(pool, endpoint, sender, name, None)
+    }
+
+    pub(super) fn opened(
+        pool: &Arc<Upstream>,
+        endpoint: &Endpoint,
+        sender: Sender,
+        name: Name,
+        took: Duration,
+    ) -> Self {
+        Self::new(pool, endpoint, sender, name, Some(took))
+    }
+
+    fn new(
+        pool: &Arc<Upstream>,
+        endpoint: &Endpoint,
+        sender: Sender,
+        name: Name,
+        opened_in: Option<Duration>,
+    ) -> Self {
+        let (pod, address) = (Arc::clone(&endpoint.pod), endpoint.address);
+        Self {
+            pool: Arc::clone(pool),
+            pod,
+            address,
+            sender,
+            name,
+            opened_in,
+            progress: None,
+        }
+    }
+
+    /// How long it took to open; `None` if it came from the pool.
+    pub(crate) fn opened_in(&self) -> Option<Duration> {
+        self.opened_in
+    }
+
+    /// The pod at the other end.
+    pub(crate) fn pod(&self) -> &Arc<str> {
+        &self.pod
+    }
+
+    /// Sends one request and waits for the response's head. Dropping the future cuts the exchange.
+    ///
+    /// # Errors
+    /// If the connection ends before there is one.
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        self.progress = request.body().progress();
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                self.name.address_http1(&mut request);
+                if !sender.is_ready() {
+                    // Its last response was read to the end, so its task is about to ask for more, or to
+                    // close. If it does neither the request is handed in anyway, and comes back.
+                    let _ = timeout(READY, sender.ready()).await;
+                }
+                sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Unanswered::from)
+            }
+            Sender::Http2(sender) => {
+                self.name.address_http2(&mut request);
+                sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(Unanswered::from)
+            }
+        }
+    }
+
+    /// Gives the connection back after a response that was read to its end.
+    pub(crate) fn release(self) {
+        let is_sent = self.progress.is_none_or(|progress| progress.is_complete());
+        if is_sent && !self.sender.is_shared() && !self.sender.is_closed() {
+            let idle = Idle {
+                address: self.address,
+                since: Instant::now(),
+                sender: self.sender,
+                name: self.name,
+            };
+            self.pool.keep(&self.pod, idle);
+        }
+    }
+}
+
+impl From<TrySendError<Request<RequestBody>>> for Unanswered {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        Self {
+            unsent: error.take_message().map(Box::new),
+            error: error.into_error(),
+        }
+    }
+}
+
+pub(super) enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+impl Sender {
+    /// Speaks HTTP on a new stream, in a task of `tasks`.
+    pub(super) async fn handshake(
+        stream: TcpStream,
+        speaks_h2: bool,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
+        let io = TokioIo::new(stream);
+        if speaks_h2 {
+            let mut builder = http2::Builder::new(tasks.clone());
+            builder
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(STREAM_WINDOW * 16);
+            let (sender, connection) = timeout(HANDSHAKE, builder.handshake(io))
+                .await?
+                .map_err(io::Error::other)?;
+            tasks.spawn(log(connection));
+            return Ok(Self::Http2(sender));
+        }
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(io)
+            .await
+            .map_err(io::Error::other)?;
+        tasks.spawn(log(connection.with_upgrades()));
+        Ok(Self::Http1(sender))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Whether many requests use it at a time.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Another handle of a connection that many requests use at a time.
+    pub(super) fn share(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
+}
+
+impl Name {
+    fn address_http1<B>(&self, request: &mut Request<B>) {
+        let path = request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(path);
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        // Fields of this hop have to be named (RFC 9110 §7.6.1).
+        if headers.contains_key(UPGRADE) {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else if headers.contains_key(TE) {
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+
+    fn address_http2<B>(&self, request: &mut Request<B>) {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        }
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(CONNECTION);
+        request.headers_mut().remove(HOST);
+    }
+}
+
+async fn log<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>>) {
+    if let Err(error) = connection.await {
+        debug!(%error, "connection to a sandbox ended");
+    }
+}

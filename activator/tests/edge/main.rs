@@ -1,0 +1,17 @@
+//! The two edges of the activator on real sockets: clients on one side, agents in the test on the other.
+
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its support code too"
+)]
+
+mod bodies;
+mod connections;
+mod contract;
+mod departures;
+mod framing;
+mod http2;
+mod support;
+mod tunnels;

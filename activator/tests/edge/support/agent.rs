@@ -1,0 +1,266 @@
+//! Agents: HTTP servers in the test, and raw ones that answer with whatever bytes the test wants.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub(crate) type AgentBody = BoxBody<Bytes, hyper::Error>;
+
+/// A listening agent; ends when dropped.
+pub(crate) struct Agent {
+    pub(crate) address: SocketAddr,
+    pub(crate) h2c: bool,
+    /// Connections it has accepted.
+    pub(crate) accepted: Arc<AtomicUsize>,
+    /// Requests it has seen.
+    pub(crate) served: Arc<AtomicUsize>,
+    /// Exchanges whose response was given up by the other side.
+    pub(crate) aborted: watch::Receiver<usize>,
+    serving: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Answers by path; see [`answer`].
+    pub(crate) async fn start() -> Self {
+        Self::bind("127.0.0.1:0".parse().unwrap(), false).await
+    }
+
+    pub(crate) async fn h2c() -> Self {
+        Self::bind("127.0.0.1:0".parse().unwrap(), true).await
+    }
+
+    pub(crate) async fn bind(address: SocketAddr, h2c: bool) -> Self {
+        let served = Arc::new(AtomicUsize::new(0));
+        let (abort, aborted) = watch::channel(0);
+        let (counter, abort) = (Arc::clone(&served), Arc::new(abort));
+        let mut agent = Self::raw_at(address, move |stream| {
+            let (counter, abort) = (Arc::clone(&counter), Arc::clone(&abort));
+            async move {
+                let service = service_fn(move |request| {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    answer(request, Arc::clone(&abort))
+                });
+                let io = TokioIo::new(stream);
+                let _ = if h2c {
+                    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service)
+                        .await
+                } else {
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(io, service)
+                        .with_upgrades()
+                        .await
+                };
+            }
+        })
+        .await;
+        (agent.h2c, agent.served, agent.aborted) = (h2c, served, aborted);
+        agent
+    }
+
+    /// Hands every connection to `serve`.
+    pub(crate) async fn raw<F, Fut>(serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self::raw_at("127.0.0.1:0".parse().unwrap(), serve).await
+    }
+
+    async fn raw_at<F, Fut>(address: SocketAddr, serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
+        let serving = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(serve(stream));
+            }
+        });
+        let (_, aborted) = watch::channel(0);
+        Self {
+            address,
+            h2c: false,
+            accepted,
+            served: Arc::default(),
+            aborted,
+            serving,
+        }
+    }
+
+    /// Reads one head and answers with these bytes, then closes; for every connection.
+    pub(crate) async fn canned(response: &'static str) -> Self {
+        Self::raw(move |mut stream| async move {
+            read_head(&mut stream).await;
+            let _ = stream.write_all(response.as_bytes()).await;
+        })
+        .await
+    }
+
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn served(&self) -> usize {
+        self.served.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Reads up to the end of a request's head, and returns it.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// What an agent of the test says, by path.
+async fn answer(
+    mut request: Request<Incoming>,
+    abort: Arc<watch::Sender<usize>>,
+) -> Result<Response<AgentBody>, Infallible> {
+    let path = request.uri().path().to_owned();
+    Ok(match path.as_str() {
+        "/echo" => Response::new(request.into_body().boxed()),
+        "/count" => {
+            let body = request.into_body().collect().await;
+            let text = body.map_or_else(
+                |error| format!("error {error}"),
+                |body| body.to_bytes().len().to_string(),
+            );
+            text_response(text)
+        }
+        "/trailers" => {
+            let body = request.into_body().collect().await.unwrap();
+            let seen = body.trailers().and_then(|map| map.get("x-check")).cloned();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-answer", seen.unwrap_or(HeaderValue::from_static("none")));
+            let frames = [
+                Ok(Frame::data(Bytes::from("body"))),
+                Ok(Frame::trailers(trailers)),
+            ];
+            let body = StreamBody::new(stream::iter(frames));
+            Response::builder()
+                .header("trailer", "x-answer")
+                .body(BodyExt::boxed(body))
+                .unwrap()
+        }
+        "/sse" => sse(),
+        "/hang" => {
+            let _given_up = GivenUp(abort);
+            std::future::pending::<()>().await;
+            unreachable!()
+        }
+        "/unread" => text_response("not read".to_owned()),
+        "/busy" => {
+            let mut response = text_response("busy".to_owned());
+            response
+                .headers_mut()
+                .insert("x-reveille-busy-for", HeaderValue::from_static("60"));
+            response
+        }
+        "/nothing" => {
+            let mut response = text_response(String::new());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        "/upgrade" => {
+            let seen = request.headers().get("upgrade").cloned();
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let io = TokioIo::new(upgrade.await.unwrap());
+                let (mut reads, mut writes) = tokio::io::split(io);
+                let _ = tokio::io::copy(&mut reads, &mut writes).await;
+                let _ = writes.write_all(b"bye").await;
+                let _ = writes.shutdown().await;
+            });
+            let mut response = text_response(String::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response
+                .headers_mut()
+                .insert("connection", HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert("upgrade", seen.unwrap());
+            response
+        }
+        _ => mirror(&request),
+    })
+}
+
+struct GivenUp(Arc<watch::Sender<usize>>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+}
+
+/// The request as the agent sees it: request line and one line per header.
+fn mirror(request: &Request<Incoming>) -> Response<AgentBody> {
+    let mut text = format!(
+        "{} {} {:?}\n",
+        request.method(),
+        request.uri(),
+        request.version()
+    );
+    for (name, value) in request.headers() {
+        text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+    }
+    text_response(text)
+}
+
+fn text_response(text: String) -> Response<AgentBody> {
+    Response::new(
+        Full::new(Bytes::from(text))
+            .map_err(|never| match never {})
+            .boxed(),
+    )
+}
+
+/// Two events, the second one second after the first.
+fn sse() -> Response<AgentBody> {
+    let (sender, receiver) = mpsc::channel::<&'static str>(1);
+    tokio::spawn(async move {
+        let _ = sender.send("data: one\n\n").await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let _ = sender.send("data: two\n\n").await;
+    });
+    let events = stream::unfold(receiver, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    });
+    let body =
+        StreamBody::new(events.map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes())))));
+    Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(BodyExt::boxed(body))
+        .unwrap()
+}

@@ -1,0 +1,80 @@
+//! A real `nats-server`.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+
+use crate::PATIENCE;
+
+/// A server of its own for each test; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        // The port is free again when the server asks for it; a thief in between fails the connect.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Self::start_on(port).await
+    }
+
+    pub(crate) async fn start_on(port: u16) -> Self {
+        let child = Command::new(program())
+            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server starts");
+        let server = Self { child, port };
+        tokio::time::timeout(PATIENCE, server.connect())
+            .await
+            .expect("nats-server accepts in time");
+        server
+    }
+
+    /// Waits until the server answers.
+    pub(crate) async fn connect(&self) -> Client {
+        let options = ConnectOptions::new()
+            .ping_interval(Duration::from_secs(5))
+            .retry_on_initial_connect()
+            .reconnect_delay_callback(|_| Duration::from_millis(20));
+        let client = options
+            .connect(format!("127.0.0.1:{}", self.port))
+            .await
+            .unwrap();
+        client.flush().await.unwrap();
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().expect("the server is ours to kill");
+        self.child.wait().expect("a killed child ends");
+    }
+}
+
+/// `NATS_SERVER_BIN`, what `tests/tools.sh` installs, or the first in `PATH`.
+fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
+        return path.into();
+    }
+    let installed = std::env::var_os("HOME").map(|home| {
+        PathBuf::from(home).join(".cache/reveille/tools/nats-server-2.15.1/nats-server")
+    });
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
+    installed
+        .into_iter()
+        .chain(in_path)
+        .find(|path| path.is_file())
+        .expect("no nats-server: run tests/tools.sh, or set NATS_SERVER_BIN")
+}
