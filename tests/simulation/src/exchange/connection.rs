@@ -1,0 +1,200 @@
+//! Steps 6 to 8 of the life of a request: the dial, the pod, the answer, and the end of a connection.
+
+use std::sync::Arc;
+
+use reveille_activator_core::retry::Exchange;
+use reveille_activator_core::view::State;
+
+use super::{BODY, HOP, Leg, slot_of};
+use crate::facts::Delivery;
+use crate::mutant::Mutant;
+use crate::plan::WEBSOCKET_IDLE;
+use crate::requests::{End, RequestId, Stage};
+use crate::sim::Event;
+use crate::world::World;
+
+impl World {
+    pub(super) fn dialled(&mut self, id: RequestId) {
+        let now = self.sim.now();
+        let request = self.requests.get_mut(id);
+        let (index, name) = (request.activator, Arc::clone(&request.wish.target));
+        let Stage::Dialling {
+            pod,
+            ip,
+            dial,
+            pace,
+        } = &mut request.stage
+        else {
+            return;
+        };
+        let (ip, pace) = (*ip, *pace);
+        let slot = self.activators[index]
+            .slots
+            .get_mut(&name)
+            .filter(|slot| Some(slot.serial) == request.slot);
+        let is_present = &**pod == "remembered"
+            || slot.as_ref().is_some_and(|slot| matches!(&slot.entry.view().state, State::Awake(present) if present.uid == *pod));
+        match self.cluster.at(ip) {
+            Some((uid, agent)) if is_present && agent.listens => {
+                let (pod, container) = (Arc::clone(uid), agent.container);
+                let seen = self.activators[index].cache.pods.get(&agent.name);
+                request.sent_to_dying = seen.is_none_or(|seen| seen.uid != pod || seen.terminating);
+                request.sent += 1;
+                request.stage = Stage::Sent {
+                    pod,
+                    container,
+                    pace,
+                };
+                self.leg_after(HOP, id, Leg::Bytes);
+            }
+            Some(_) if is_present => match dial.next(now) {
+                Some(at) => {
+                    request.turn += 1;
+                    let event = Event::Exchange(id, request.turn, Leg::Dial);
+                    self.sim.queue.at(at, event);
+                }
+                None => self.finish(id, End::Broken),
+            },
+            // Nobody has that address, or the watch shows another pod by now: to the lot again.
+            _ => {
+                let pod = Arc::clone(pod);
+                if let Some(slot) = slot {
+                    slot.entry.forget(&pod, now);
+                }
+                self.sim.coverage.parked_again += 1;
+                self.answered_pace(id);
+                self.poll_slot(index, &name);
+                self.seek(id);
+            }
+        }
+    }
+
+    pub(super) fn bytes(&mut self, id: RequestId) {
+        let request = self.requests.get_mut(id);
+        let Stage::Sent { pod, container, .. } = &request.stage else {
+            return;
+        };
+        let Some(agent) = self
+            .cluster
+            .agent(pod)
+            .filter(|agent| agent.container == *container)
+        else {
+            return self.broken(id);
+        };
+        let pod = Arc::clone(pod);
+        let present = self.api.objects().pods.get(&agent.name);
+        let is_dying = present.is_none_or(|present| present.uid != pod || present.terminating);
+        // Nobody can tell a pod first shown after its sleep from the one that the next wake brings.
+        let shown = self.activators[request.activator].shown.get(&pod);
+        let asleep = self.put_to_sleep.get(&pod).zip(shown);
+        let delivery = Delivery {
+            request: id,
+            owner: self.owners.get(&agent.sandbox).cloned(),
+            known_terminating: request.sent_to_dying,
+            put_to_sleep: is_dying && asleep.is_some_and(|(asleep, shown)| shown < asleep),
+            pod,
+        };
+        request.delivered += 1;
+        let service = request.wish.service;
+        self.sim
+            .trace(|| format!("{} of {} gets #{}", delivery.pod, agent.name, id.number()));
+        self.facts.deliveries.push(delivery);
+        let service = self.sim.up_to(service);
+        self.leg_after(service, id, Leg::Answer);
+    }
+
+    pub(super) fn answer(&mut self, id: RequestId) {
+        let now = self.sim.now();
+        let request = self.requests.get_mut(id);
+        let Stage::Sent { pod, .. } = &request.stage else {
+            return;
+        };
+        let pod = Arc::clone(pod);
+        request.began = true;
+        let (lease, upgrade) = (request.wish.lease, request.wish.upgrade);
+        let (index, name) = (request.activator, Arc::clone(&request.wish.target));
+        self.answered_pace(id);
+        self.requests.get_mut(id).stage = Stage::Answering {
+            pod: Arc::clone(&pod),
+        };
+        if let Some(length) = lease {
+            self.sim.coverage.leases += 1;
+            self.sim.trace(|| {
+                format!(
+                    "{pod} is busy for {length:?}, says its answer to #{}",
+                    id.number()
+                )
+            });
+            if let Some(slot) = slot_of(&mut self.activators, self.requests.get(id)) {
+                slot.entry.busy(&pod, length, now);
+            }
+            let heard_by = self.activators[index].node;
+            self.lease(pod, heard_by, now + length);
+        }
+        self.poll_slot(index, &name);
+        match upgrade {
+            None => {
+                let body = self.sim.up_to(BODY);
+                self.leg_after(body, id, Leg::Done);
+            }
+            Some(length) => {
+                let silent = self.sim.up_to(length);
+                let turn = self.requests.get(id).turn;
+                self.sim.after(
+                    silent + WEBSOCKET_IDLE,
+                    Event::Exchange(id, turn, Leg::Silent),
+                );
+                self.sim.after(
+                    length + WEBSOCKET_IDLE,
+                    Event::Exchange(id, turn, Leg::Moves),
+                );
+                self.sim.after(
+                    length + WEBSOCKET_IDLE + HOP,
+                    Event::Exchange(id, turn, Leg::Done),
+                );
+            }
+        }
+    }
+
+    /// An upgraded connection falls silent, or moves bytes again.
+    pub(super) fn counts(&mut self, id: RequestId, counts: bool) {
+        let now = self.sim.now();
+        let request = self.requests.get_mut(id);
+        if request.counts == counts {
+            return;
+        }
+        (request.counts, request.counts_since) = (counts, now);
+        self.sim.coverage.fell_silent += u64::from(!counts);
+        if let Some(slot) = slot_of(&mut self.activators, self.requests.get(id)) {
+            if counts {
+                slot.entry.begin();
+            } else {
+                slot.entry.end(now);
+            }
+        }
+    }
+
+    /// The connection died under a request.
+    pub(super) fn broken(&mut self, id: RequestId) {
+        let request = self.requests.get(id);
+        let wish = &request.wish;
+        let exchange = Exchange {
+            method: wish.method,
+            has_body: wish.has_body,
+            response_began: request.began,
+            sent: request.sent,
+        };
+        let mutated = self.sim.mutant == Some(Mutant::EverythingResent) && request.sent < 5;
+        if exchange.may_resend() || mutated {
+            self.sim.coverage.resent += 1;
+            self.sim.trace(|| format!("#{} is sent again", id.number()));
+            let (index, name) = (request.activator, Arc::clone(&request.wish.target));
+            self.answered_pace(id);
+            self.poll_slot(index, &name);
+            self.requests.get_mut(id).turn += 1;
+            self.seek(id);
+        } else {
+            self.finish(id, End::Broken);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The twelve invariants of `DESIGN.md` §4, each a named check after every step.
+
+mod sandboxes;
+mod tickets;
+mod writes;
+
+use std::fmt;
+
+use crate::world::World;
+
+/// What must hold at all times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Invariant {
+    /// 1. A parked request ends exactly once, and within its own deadline.
+    TicketEndsOnceInTime,
+    /// 2. While anyone waits, a Wake is sent within the repeat interval; after faults stop every waiter is
+    ///    released or told why.
+    WaitersAreHeard,
+    /// 3. N waiters on one sandbox cost one wake.
+    OneWakeForAll,
+    /// 4. No sandbox sleeps with a request in flight, an open active stream, a busy lease, or an unknown
+    ///    activator.
+    NoSleepInUse,
+    /// 5. A request is sent at most once unless it is idempotent, bodiless and unanswered.
+    SentOnce,
+    /// 6. A request for A never reaches B, nor a pod of A that is being deleted.
+    RightPod,
+    /// 7. Never two live pods with one identity.
+    OnePodPerIdentity,
+    /// 8. Sleep is fenced by epoch and UID.
+    SleepIsFenced,
+    /// 9. A quiet sandbox sleeps within cooldown, one report interval and the drain time.
+    QuietSleeps,
+    /// 10. Memory is bounded by parked requests and known sandboxes.
+    MemoryBounded,
+    /// 11. Release is first in, first out per sandbox.
+    FirstComeFirst,
+    /// 12. Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep.
+    HandsOff,
+}
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was found.
+    pub what: String,
+}
+
+type Check = fn(&World) -> Result<(), String>;
+
+impl Invariant {
+    /// All of them, in the order of the design.
+    pub const ALL: [Self; 12] = [
+        Self::TicketEndsOnceInTime,
+        Self::WaitersAreHeard,
+        Self::OneWakeForAll,
+        Self::NoSleepInUse,
+        Self::SentOnce,
+        Self::RightPod,
+        Self::OnePodPerIdentity,
+        Self::SleepIsFenced,
+        Self::QuietSleeps,
+        Self::MemoryBounded,
+        Self::FirstComeFirst,
+        Self::HandsOff,
+    ];
+
+    /// Its number in the design.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self as usize + 1
+    }
+
+    const fn check(self) -> Check {
+        match self {
+            Self::TicketEndsOnceInTime => tickets::ticket_ends_once_in_time,
+            Self::WaitersAreHeard => tickets::waiters_are_heard,
+            Self::OneWakeForAll => writes::one_wake_for_all,
+            Self::NoSleepInUse => writes::no_sleep_in_use,
+            Self::SentOnce => tickets::sent_once,
+            Self::RightPod => tickets::right_pod,
+            Self::OnePodPerIdentity => sandboxes::one_pod_per_identity,
+            Self::SleepIsFenced => writes::sleep_is_fenced,
+            Self::QuietSleeps => sandboxes::quiet_sleeps,
+            Self::MemoryBounded => sandboxes::memory_bounded,
+            Self::FirstComeFirst => tickets::first_come_first,
+            Self::HandsOff => writes::hands_off,
+        }
+    }
+}
+
+/// Checks all of them.
+///
+/// # Errors
+/// The first that does not hold.
+pub(crate) fn check(world: &World) -> Result<(), Violation> {
+    for invariant in Invariant::ALL {
+        (invariant.check())(world).map_err(|what| Violation { invariant, what })?;
+    }
+    Ok(())
+}
+
+/// What must have come about when a run has come to its end.
+///
+/// # Errors
+/// The first that has not.
+pub(crate) fn check_end(world: &World) -> Result<(), Violation> {
+    tickets::nobody_waits(world).map_err(|what| Violation {
+        invariant: Invariant::WaitersAreHeard,
+        what,
+    })?;
+    sandboxes::all_asleep(world).map_err(|what| Violation {
+        invariant: Invariant::QuietSleeps,
+        what,
+    })
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invariant {} ({:?}): {}",
+            self.invariant.number(),
+            self.invariant,
+            self.what
+        )
+    }
+}

@@ -1,0 +1,151 @@
+//! Invariants of what scalers write: 3, 4, 8, 12.
+
+use reveille_activator_core::view::State;
+use reveille_scaler_core::act::SleepReason;
+use reveille_scaler_core::view::{Hold, Mode};
+
+use crate::api::Write;
+use crate::requests::Request;
+use crate::world::World;
+use crate::writes::Applied;
+
+/// Cause of a sleep that takes back a wake of ours that failed.
+const WAKE_FAILED: &str = SleepReason::WakeFailed.as_str();
+
+/// Invariant 3: N waiters on one sandbox, on any number of activators, cost one wake: none is done twice.
+pub(super) fn one_wake_for_all(world: &World) -> Result<(), String> {
+    for applied in done(world).filter(|applied| applied.pending.write.wakes()) {
+        if let Some((_, epoch, Mode::Running)) = &applied.before {
+            let target = &applied.pending.target;
+            return Err(format!(
+                "{target} was woken again at epoch {epoch} while it was awake"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Invariant 4: No sandbox sleeps with a request in flight, an open active stream, a busy lease, or an unknown
+/// activator.
+pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
+    let now = world.sim.now();
+    for applied in done(world).filter(|applied| !applied.pending.write.wakes()) {
+        let target = &applied.pending.target;
+        let in_use = world.requests.live().find(|(_, request)| {
+            request.wish.target == *target
+                && request.is_in_flight()
+                && is_in_the_way(request, world)
+        });
+        if let Some((id, request)) = in_use {
+            let number = id.number();
+            return Err(format!(
+                "{target} was put to sleep under #{number}: {:?}",
+                request.stage
+            ));
+        }
+        let lease = world.leases.iter().find(|lease| {
+            // What is said while the write is under way already comes too late, and a pod whose wake
+            // has failed is taken back whatever it said before it crashed.
+            let in_time =
+                lease.heard < applied.pending.issued && applied.pending.cause != WAKE_FAILED;
+            lease.until > now
+                && in_time
+                && world.remembers(lease)
+                && stands(world, applied, &lease.pod)
+        });
+        if let Some(lease) = lease {
+            let left = lease.until - now;
+            return Err(format!(
+                "{target} was put to sleep though {} is busy for {left:?}",
+                lease.pod
+            ));
+        }
+        for activator in world.activators.iter().filter(|activator| activator.serves) {
+            let Some(slot) = activator.slots.get(target) else {
+                continue;
+            };
+            let is_open = matches!(slot.entry.view().state, State::Awake(_));
+            let has_drained = slot.drained.iter().any(|drained| now < drained.until);
+            if is_open && !has_drained {
+                return Err(format!(
+                    "{target} was put to sleep though {} had not drained",
+                    activator.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An upgraded connection that moved bytes again after its activator had drained came too late.
+fn is_in_the_way(request: &Request, world: &World) -> bool {
+    let slot = world.activators[request.activator]
+        .slots
+        .get(&request.wish.target);
+    let mut drained = slot.into_iter().flat_map(|slot| &slot.drained);
+    let too_late = drained.any(|drained| request.counts_since >= drained.at);
+    request.counts && !(request.wish.upgrade.is_some() && too_late)
+}
+
+/// Whether that pod is there, not being deleted before, and belongs to what was put to sleep.
+fn stands(world: &World, applied: &Applied, pod: &str) -> bool {
+    let mut pods = world.api.objects().pods.values();
+    pods.any(|present| {
+        *present.uid == *pod
+            && !present.terminating
+            && world.owners.get(&present.sandbox_uid) == Some(&applied.pending.target)
+    })
+}
+
+/// Invariant 8: Sleep is fenced by epoch and UID: a wake that came first wins every tie.
+pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
+    for applied in done(world).filter(|applied| !applied.pending.write.wakes()) {
+        let (uid, epoch) = applied.pending.write.fence();
+        let Some((real_uid, real_epoch, mode)) = &applied.before else {
+            continue;
+        };
+        if (uid, epoch, Mode::Running) != (real_uid, *real_epoch, *mode) {
+            return Err(format!(
+                "a sleep of {} written for {uid} at epoch {epoch} was done to {real_uid} at epoch {real_epoch}, {mode:?}",
+                applied.pending.target
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Invariant 12: Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep, as far as the
+/// writer's own watch had shown it. A wake of ours that failed is taken back also under a hold.
+pub(super) fn hands_off(world: &World) -> Result<(), String> {
+    for applied in done(world) {
+        let (pending, known) = (&applied.pending, applied.pending.known);
+        let wakes = pending.write.wakes();
+        let against_hold = match known.hold {
+            // A release would delete the Sandbox, and the hold with it.
+            Some(_) if matches!(pending.write, Write::Release { .. }) => true,
+            Some(Hold::Asleep) => wakes,
+            Some(Hold::Awake) => !wakes && pending.cause != WAKE_FAILED,
+            None => false,
+        };
+        let why = match () {
+            () if against_hold => "held",
+            () if known.expired => "expired",
+            () if known.pool_member => "a member of a pool",
+            () if known.deleting => "being deleted",
+            () if known.paused => "paused",
+            () => continue,
+        };
+        let verb = if wakes { "woken" } else { "put to sleep" };
+        return Err(format!("{} is {why} and was {verb}", pending.target));
+    }
+    Ok(())
+}
+
+/// Writes done in this step.
+fn done(world: &World) -> impl Iterator<Item = &Applied> {
+    world
+        .facts
+        .applied
+        .iter()
+        .filter(|applied| applied.result.is_ok())
+}

@@ -1,0 +1,371 @@
+//! The driver around the scaler's core: it translates and does, and decides nothing.
+
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reveille_scaler_core::act::{Act, Note, Write as CoreWrite};
+use reveille_scaler_core::budget::{Budget, Class};
+use reveille_scaler_core::command::{Answer, Command};
+use reveille_scaler_core::drain::Ending;
+use reveille_scaler_core::ledger::Report;
+use reveille_scaler_core::roster::Roster;
+use reveille_scaler_core::sandbox::{Rules, Sandbox};
+use reveille_scaler_core::view::View;
+use reveille_scaler_core::wake::{Ask, Cause};
+
+pub(crate) use self::view::address;
+use self::view::view;
+use crate::message::{ToActivator, ToScaler};
+use crate::mutant::Mutant;
+use crate::objects::{Cache, Change, Name};
+use crate::sim::{Event, Node, NodeKind};
+use crate::watch::Streams;
+use crate::world::World;
+
+/// A member that has not reported for so long is silent.
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
+/// Writes a second in the long run, and at once.
+const WRITES: (u32, u32) = (50, 10);
+
+/// One scaler.
+#[derive(Debug)]
+pub(crate) struct Scaler {
+    pub(crate) node: Node,
+    pub(crate) is_up: bool,
+    pub(crate) leads: bool,
+    pub(crate) cache: Cache,
+    pub(crate) machines: BTreeMap<Name, Machine>,
+    pub(crate) roster: Roster<Name>,
+    pub(crate) streams: Streams,
+    pub(crate) budget: Budget<(Name, CoreWrite)>,
+}
+
+/// The machine of one target.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) core: Sandbox,
+    /// The call at which it will be polled; others are stale.
+    due: Option<Instant>,
+}
+
+impl Scaler {
+    pub(crate) fn new(index: usize, now: Instant) -> Self {
+        let mut roster = Roster::new(SILENCE, now);
+        roster.set_leading(false, now);
+        Self {
+            node: Node {
+                kind: NodeKind::Scaler,
+                index,
+                life: 0,
+            },
+            is_up: false,
+            leads: false,
+            cache: Cache::default(),
+            machines: BTreeMap::new(),
+            roster,
+            streams: Streams::new(now),
+            budget: Budget::new(WRITES.0, WRITES.1, now),
+        }
+    }
+
+    /// The process begins anew, knowing nothing.
+    pub(crate) fn start(&mut self, now: Instant) {
+        let node = Node {
+            life: self.node.life + 1,
+            ..self.node
+        };
+        *self = Self {
+            node,
+            is_up: true,
+            ..Self::new(self.node.index, now)
+        };
+    }
+
+    /// Whether it begins, or ceases, to lead.
+    pub(crate) fn set_leading(&mut self, leads: bool, now: Instant) {
+        self.leads = leads;
+        self.roster.set_leading(leads, now);
+    }
+
+    /// Drains of this life are numbered from here.
+    fn nonce(&self) -> u64 {
+        (u64::from(self.node.life) << 40) | ((self.node.index as u64) << 36)
+    }
+}
+
+impl World {
+    /// A watch tells a scaler of a change.
+    pub(crate) fn scaler_watched(&mut self, index: usize, change: Change) {
+        let touched = self.scalers[index].cache.apply(change);
+        for name in touched {
+            self.observe_machine(index, &name);
+        }
+    }
+
+    /// Tells the machine of a target what the watch shows.
+    fn observe_machine(&mut self, index: usize, name: &Name) {
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        let target = scaler.cache.target(name);
+        let is_gone = target.is_none();
+        if is_gone && !scaler.machines.contains_key(name) {
+            return;
+        }
+        let nonce = scaler.nonce() + self.drains;
+        self.drains += 1 << 16;
+        let rules = Arc::new(Rules {
+            wake_unmanaged: true,
+            ..Rules::default()
+        });
+        let machine = scaler
+            .machines
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Machine {
+                core: Sandbox::new(rules, nonce, now),
+                due: None,
+            });
+        let proven = self.sim.plan.pods.probed;
+        let mut view = target.map_or_else(View::default, |target| view(&target, proven, now));
+        if self.sim.mutant == Some(Mutant::HoldStripped)
+            && let Some(sandbox) = &mut view.sandbox
+        {
+            sandbox.hold = None;
+        }
+        machine.core.observe(view, now);
+        self.poll_machine(index, name);
+        if is_gone {
+            self.scalers[index].machines.remove(name);
+        }
+    }
+
+    /// The carrier delivers.
+    pub(crate) fn scaler_hears(&mut self, index: usize, message: ToScaler) {
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        match message {
+            ToScaler::Wake {
+                target,
+                from,
+                waiting,
+            } => {
+                if self.sim.mutant == Some(Mutant::WakePerAsk) {
+                    return self.write_per_ask(index, &target);
+                }
+                let Some(machine) = scaler.machines.get_mut(&target) else {
+                    return;
+                };
+                let ask = Ask {
+                    cause: Cause::Http,
+                    waiting,
+                    member: Some(from),
+                };
+                machine.core.ask(&ask, now);
+                self.poll_machine(index, &target);
+            }
+            ToScaler::Activity {
+                from,
+                incarnation,
+                sequence,
+                full,
+                entries,
+            } => {
+                self.heard(index, (&from, &incarnation), (sequence, full), &entries);
+            }
+            ToScaler::Drained {
+                target,
+                from,
+                incarnation,
+                nonce,
+                drained,
+            } => {
+                let Some(machine) = scaler.machines.get_mut(&target) else {
+                    return;
+                };
+                machine.core.reply(&from, &incarnation, nonce, drained);
+                self.poll_machine(index, &target);
+            }
+            ToScaler::Ready { target, pod } => {
+                let Some(machine) = scaler.machines.get_mut(&target) else {
+                    return;
+                };
+                machine.core.ready(&pod, now);
+                self.poll_machine(index, &target);
+            }
+        }
+    }
+
+    fn heard(
+        &mut self,
+        index: usize,
+        (from, incarnation): (&Arc<str>, &Arc<str>),
+        stamp: (u64, bool),
+        entries: &[(Name, Report)],
+    ) {
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        let known = entries
+            .iter()
+            .filter(|(name, _)| scaler.machines.contains_key(name));
+        let active: Vec<(Name, bool)> = known
+            .clone()
+            .map(|(name, report)| (Arc::clone(name), report.is_active()))
+            .collect();
+        let hearing = scaler.roster.report(from, incarnation, stamp, &active, now);
+        let mut touched: Vec<Name> = Vec::new();
+        if hearing.accepted {
+            for (name, report) in entries {
+                if let Some(machine) = scaler.machines.get_mut(name) {
+                    machine.core.report(from, report, now);
+                    touched.push(Arc::clone(name));
+                }
+            }
+        }
+        for (member, name) in &hearing.quiet {
+            if let Some(machine) = scaler.machines.get_mut(name) {
+                machine.core.quiet(member, now);
+                touched.push(Arc::clone(name));
+            }
+        }
+        if hearing.ask_full {
+            self.send_to_activators(index, &ToActivator::Sync);
+        }
+        for name in touched {
+            self.poll_machine(index, &name);
+        }
+    }
+
+    /// A wake by the HTTP API, as activators ask for it while the carrier is down.
+    pub(crate) fn command_wake(
+        &mut self,
+        index: usize,
+        target: &Name,
+        waiting: u32,
+    ) -> Option<Answer> {
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        let machine = scaler.machines.get_mut(target)?;
+        let cause = Cause::Http;
+        let command = Command::Wake { cause, waiting };
+        let answer = machine.core.command(command, &scaler.roster, now);
+        self.poll_machine(index, target);
+        Some(answer)
+    }
+
+    /// Asks a machine what is to be done, does it, and arranges for its next call.
+    pub(crate) fn poll_machine(&mut self, index: usize, name: &Name) {
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        let Some(machine) = scaler.machines.get_mut(name) else {
+            return;
+        };
+        let poll = machine.core.poll(&scaler.roster, now);
+        if let Some(at) = poll.next.filter(|_| machine.due != poll.next) {
+            let at = at.max(now);
+            machine.due = Some(at);
+            let event = Event::PollMachine(scaler.node, Arc::clone(name), at);
+            self.sim.queue.at(at, event);
+        }
+        for act in poll.acts {
+            self.act(index, name, act);
+        }
+    }
+
+    /// The instant at which a machine asked to be called has come.
+    pub(crate) fn machine_due(&mut self, index: usize, name: &Name, at: Instant) {
+        let Some(machine) = self.scalers[index].machines.get_mut(name) else {
+            return;
+        };
+        if machine.due == Some(at) {
+            machine.due = None;
+            if self.sim.mutant == Some(Mutant::CooldownTimerLost) {
+                return;
+            }
+            self.poll_machine(index, name);
+        }
+    }
+
+    fn act(&mut self, index: usize, name: &Name, act: Act) {
+        let target = Arc::clone(name);
+        match act {
+            Act::Write(write) => {
+                let class = if write.what.is_wake() {
+                    Class::Wake
+                } else {
+                    Class::Sleep
+                };
+                self.scalers[index].budget.push(class, (target, write));
+                self.spend(index);
+            }
+            Act::Tell(tell) => self.send_to_activators(index, &ToActivator::Tell { target, tell }),
+            Act::Drain { epoch, nonce, hold } => {
+                self.sim.coverage.drains += 1;
+                let drain = reveille_activator_core::gate::Drain { nonce, epoch, hold };
+                self.send_to_activators(index, &ToActivator::Drain { target, drain });
+            }
+            Act::Undrain { nonce } => {
+                self.sim.coverage.drains_called_off += 1;
+                self.send_to_activators(index, &ToActivator::Undrain { target, nonce });
+            }
+            Act::AskBusy { pod } => self.ask_busy(index, name, pod),
+            Act::Note(note) => self.note(index, name, &note),
+        }
+    }
+
+    fn note(&mut self, index: usize, name: &Name, note: &Note) {
+        self.sim
+            .trace(|| format!("scaler-{index} notes for {name}: {note:?}"));
+        match note {
+            Note::WakeFailed { .. } => {
+                self.sim.coverage.wakes_failed += 1;
+                self.needs.entry(Arc::clone(name)).or_default().wakes_failed += 1;
+            }
+            Note::Refused { .. } => self.sim.coverage.wakes_refused += 1,
+            Note::Drained {
+                ending: Ending::Slept,
+                ..
+            } => {
+                self.needs
+                    .entry(Arc::clone(name))
+                    .or_default()
+                    .drains_failed[index] = 0;
+            }
+            Note::Drained { .. } => {
+                self.needs
+                    .entry(Arc::clone(name))
+                    .or_default()
+                    .drains_failed[index] += 1
+            }
+            Note::Woke(_) | Note::Slept { .. } => {}
+        }
+    }
+
+    /// Begins the writes whose turn has come.
+    pub(crate) fn spend(&mut self, index: usize) {
+        let now = self.sim.now();
+        let mut polled = Vec::new();
+        while let Some((name, write)) = self.scalers[index].budget.pop(now) {
+            // What has come up while it waited for its turn counts.
+            self.poll_machine(index, &name);
+            let scaler = &mut self.scalers[index];
+            let Some(machine) = scaler.machines.get_mut(&name) else {
+                continue;
+            };
+            if machine.core.begin_write(&write, now) {
+                let target = scaler.cache.target(&name);
+                self.issue(index, &name, &write, target.as_ref());
+            }
+            polled.push(name);
+        }
+        let scaler = &self.scalers[index];
+        if let Some(at) = scaler.budget.next(now) {
+            let event = Event::Budget(scaler.node);
+            self.sim.queue.at(at, event);
+        }
+        for name in polled {
+            self.poll_machine(index, &name);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is remembered of a run beside its state, for the invariants.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use reveille_scaler_core::view::Mode;
+
+use super::World;
+use crate::api::Write;
+use crate::objects::{Change, Name};
+use crate::requests::{End, RequestId};
+use crate::writes::Pending;
+
+/// When a target was last needed, and what stood in the way of its sleep.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Need {
+    /// A request was last under way.
+    pub(crate) used: Option<Instant>,
+    /// An activator last asked for its wake.
+    pub(crate) asked: Option<Instant>,
+    /// An object of it last changed.
+    pub(crate) changed: Option<Instant>,
+    /// Drains that failed since its last sleep, by scaler.
+    pub(crate) drains_failed: [u32; 2],
+    /// Wakes that failed.
+    pub(crate) wakes_failed: u32,
+}
+
+impl World {
+    /// Governed targets that are wanted awake.
+    pub(crate) fn awake(&self) -> impl Iterator<Item = Name> {
+        let plan = &self.sim.plan;
+        let governed = (0..plan.targets.len()).filter(|number| plan.targets[*number].managed);
+        governed.map(|number| plan.name(number)).filter(|name| {
+            let is_released = self
+                .api
+                .objects()
+                .claims
+                .get(name)
+                .is_some_and(|claim| claim.released);
+            let is_suspended = self
+                .api
+                .standing(name)
+                .is_some_and(|(_, sandbox)| sandbox.mode == Mode::Suspended);
+            !is_released && !is_suspended
+        })
+    }
+
+    /// Remembers which Sandbox stands for which target, and when something changed.
+    pub(crate) fn note_owner(&mut self, change: &Change) {
+        let now = self.sim.now();
+        match change {
+            Change::Sandbox(name, Some(sandbox)) => {
+                if sandbox.mode == Mode::Running {
+                    self.asleep.remove(&sandbox.uid);
+                }
+                if !sandbox.pool_member {
+                    let owner = sandbox.claim.clone().unwrap_or_else(|| Arc::clone(name));
+                    self.owners.insert(Arc::clone(&sandbox.uid), owner);
+                }
+            }
+            Change::Pod(_, Some(pod)) if pod.terminating => {
+                if let Some(at) = self.asleep.get(&pod.sandbox_uid) {
+                    self.put_to_sleep.insert(Arc::clone(&pod.uid), *at);
+                }
+            }
+            _ => {}
+        }
+        let (Change::Sandbox(name, _)
+        | Change::Claim(name, _)
+        | Change::Pod(name, _)
+        | Change::Policy(name, _)) = change;
+        let target = self.owner_of(name).unwrap_or_else(|| Arc::clone(name));
+        self.needs.entry(target).or_default().changed = Some(now);
+    }
+
+    /// The claim of a Sandbox.
+    pub(crate) fn owner_of(&self, sandbox: &Name) -> Option<Name> {
+        self.api.objects().sandboxes.get(sandbox)?.claim.clone()
+    }
+
+    /// What a scaler wrote is done.
+    pub(crate) fn note_written(&mut self, pending: &Pending) {
+        let sandbox = match &pending.write {
+            Write::Mode { sandbox, .. } => Some(sandbox),
+            Write::Release { .. } | Write::Bind { .. } => None,
+        };
+        let is_checked = self.sim.is_calm() || self.sim.plan.calm;
+        let counts = &mut self.sim.coverage;
+        *match &pending.write {
+            Write::Mode {
+                to: Mode::Running, ..
+            } => &mut counts.restored,
+            Write::Mode {
+                to: Mode::Suspended,
+                ..
+            } => &mut counts.suspended,
+            Write::Release { .. } => &mut counts.given_back,
+            Write::Bind { .. } => &mut counts.bound,
+        } += 1;
+        let pods = &self.api.objects().pods;
+        if !pending.write.wakes() {
+            counts.quiet_awaited += u64::from(is_checked);
+            let its = self
+                .owners
+                .iter()
+                .filter(|(_, owner)| **owner == pending.target);
+            let now = self.sim.now();
+            self.asleep
+                .extend(its.map(|(uid, _)| (Arc::clone(uid), now)));
+        } else if let Some(pod) = sandbox.and_then(|name| pods.get(name)) {
+            counts.woken_while_terminating += u64::from(pod.terminating);
+        }
+    }
+
+    /// Remembers which targets are under way.
+    pub(super) fn note_use(&mut self) {
+        let now = self.sim.now();
+        for (_, request) in self.requests.live() {
+            if request.counts {
+                self.needs
+                    .entry(Arc::clone(&request.wish.target))
+                    .or_default()
+                    .used = Some(now);
+            }
+        }
+    }
+
+    /// A request is over.
+    pub(crate) fn note_end(&mut self, id: RequestId, end: End) {
+        let wish = &self.requests.get(id).wish;
+        let target = Arc::clone(&wish.target);
+        if wish.is_last {
+            self.sim.coverage.waiters_awaited += 1;
+            self.last.push((target, end));
+        } else {
+            let used = Some(self.sim.now());
+            if let Some(need) = self.needs.get_mut(&target) {
+                need.used = used;
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Each invariant's check can fail: with one rule switched off it does, and it is the right one.
+
+use reveille_simulation::invariants::Invariant;
+use reveille_simulation::mutant::Mutant;
+use reveille_simulation::run;
+
+/// Within so many schedules a mutant has to be caught.
+const WITHIN: u64 = 1500;
+
+fn is_caught(mutant: Mutant) {
+    let caught = (0..WITHIN).find_map(|seed| run(seed, Some(mutant), 0).err());
+    let caught = caught.map(|failure| failure.violation.invariant);
+    assert_eq!(
+        caught,
+        Some(mutant.breaks()),
+        "{mutant:?} within {WITHIN} schedules"
+    );
+}
+
+#[test]
+fn every_invariant_has_a_mutant_that_breaks_it() {
+    for invariant in Invariant::ALL {
+        let breaks = Mutant::ALL
+            .iter()
+            .any(|mutant| mutant.breaks() == invariant);
+        assert!(
+            breaks,
+            "invariant {} ({invariant:?}) has no mutant",
+            invariant.number()
+        );
+    }
+}
+
+#[test]
+fn tickets_that_never_expire_are_noticed() {
+    is_caught(Mutant::TicketsNeverExpire);
+}
+
+#[test]
+fn wakes_that_are_not_repeated_are_noticed() {
+    is_caught(Mutant::WakesNotRepeated);
+}
+
+#[test]
+fn a_wake_for_every_ask_is_noticed() {
+    is_caught(Mutant::WakePerAsk);
+}
+
+#[test]
+fn a_forged_answer_to_a_drain_is_noticed() {
+    is_caught(Mutant::DrainForged);
+}
+
+#[test]
+fn requests_sent_again_without_regard_are_noticed() {
+    is_caught(Mutant::EverythingResent);
+}
+
+#[test]
+fn a_remembered_address_is_noticed() {
+    is_caught(Mutant::AddressRemembered);
+}
+
+#[test]
+fn a_terminating_pod_taken_for_the_present_one_is_noticed() {
+    is_caught(Mutant::TerminatingAccepted);
+}
+
+#[test]
+fn a_new_pod_beside_the_old_one_is_noticed() {
+    is_caught(Mutant::OldPodForgotten);
+}
+
+#[test]
+fn a_store_that_does_not_test_a_sleep_is_noticed() {
+    is_caught(Mutant::FenceIgnored);
+}
+
+#[test]
+fn a_lost_cooldown_timer_is_noticed() {
+    is_caught(Mutant::CooldownTimerLost);
+}
+
+#[test]
+fn slots_for_strangers_are_noticed() {
+    is_caught(Mutant::StrangersRemembered);
+}
+
+#[test]
+fn last_come_first_served_is_noticed() {
+    is_caught(Mutant::LastComeFirst);
+}
+
+#[test]
+fn a_hold_that_is_not_seen_is_noticed() {
+    is_caught(Mutant::HoldStripped);
+}
