@@ -1,0 +1,80 @@
+//! The operator's listener: health, metrics and the scaler's API. Not for the sandboxes' clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Requests still open when everything else has stopped are cut after this.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether this process can do its job; the text says why not.
+pub(crate) type Readiness = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+
+/// Serves until `shutdown` is cancelled.
+///
+/// # Errors
+/// If the listener fails.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    api: Router,
+    registry: Registry,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let (registry, readiness) = (Arc::new(registry), Arc::new(readiness));
+    let router = Router::new()
+        .route(
+            "/healthz",
+            get(|| async {
+                (
+                    [(header::CONTENT_TYPE, "application/json")],
+                    "{\"status\":\"ok\"}",
+                )
+            }),
+        )
+        .route("/readyz", get(move || ready(Arc::clone(&readiness))))
+        .route("/metrics", get(move || metrics(Arc::clone(&registry))))
+        .merge(api)
+        .layer(CatchPanicLayer::new());
+    let stopping = shutdown.clone();
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    // The grace begins with the order to stop; a finished server is preferred to its end.
+    tokio::select! {
+        biased;
+        served = served => served.context("admin listener"),
+        () = async { stopping.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
+
+async fn ready(readiness: Arc<Readiness>) -> impl IntoResponse {
+    match readiness() {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+async fn metrics(registry: Arc<Registry>) -> impl IntoResponse {
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => (
+            StatusCode::OK,
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
