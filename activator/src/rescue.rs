@@ -13,9 +13,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The response to a request that failed with `error`, spoken in `version` of HTTP.
 pub(crate) fn respond(error: &Error, version: Version) -> Response<Body> {
+    let (kind, status) = (error.kind(), error.status().as_u16());
     match error.fault() {
-        Fault::Client => debug!(kind = error.kind(), %error, "request refused"),
-        Fault::Sandbox | Fault::Ours => info!(kind = error.kind(), %error, "request failed"),
+        Fault::Client => debug!(kind, status, %error, "refused a request: {}", error.detail()),
+        Fault::Sandbox | Fault::Ours => {
+            info!(kind, status, %error, "failed a request: {}", error.detail());
+        }
     }
     let mut response = Response::new(Body::full(text(error)));
     *response.status_mut() = error.status();

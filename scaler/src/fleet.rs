@@ -203,7 +203,7 @@ impl Fleet {
         let states = self.entries.values().filter_map(|entry| entry.state);
         let awake = states.filter(|state| *state == State::Awake).count();
         let known = keys.len();
-        info!(known, awake, "{known} sandboxes known, {awake} awake");
+        info!(known, awake, "sandboxes known: {known}, awake: {awake}");
     }
 
     /// A target looks different.

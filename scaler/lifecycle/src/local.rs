@@ -138,7 +138,10 @@ impl Controller {
             .await
             .map_err(|pid| Error::Orphan { pid: pid.as_raw() })?;
         if ended > 0 {
-            tracing::info!(pods = ended, "ended what a killed predecessor left running");
+            tracing::info!(
+                ended,
+                "ended {ended} pods that a killed predecessor left running"
+            );
         }
         state.discard_scratch();
         let store = Store::new();

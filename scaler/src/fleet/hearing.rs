@@ -158,7 +158,7 @@ impl Fleet {
             };
             if let Some(reason) = refused {
                 self.journal.metrics.sleep_refused(reason);
-                info!(sandbox = %key, reason, "refused to put {key} to sleep");
+                info!(sandbox = %key, reason, "refused to put {key} to sleep: {reason}");
             }
         }
         let epoch = entry.machine.view().epoch();
