@@ -101,6 +101,22 @@ pub(crate) struct ActivatorArgs {
         env = "REVEILLE_MAX_PARKED"
     )]
     pub(crate) max_parked: u32,
+    /// Wakes that one client address may begin per minute; 0 is unlimited.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        env = "REVEILLE_WAKES_PER_CALLER"
+    )]
+    pub(crate) wakes_per_caller: u32,
+    /// Wakes that may begin per minute for one sandbox; 0 is unlimited.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        env = "REVEILLE_WAKES_PER_SANDBOX"
+    )]
+    pub(crate) wakes_per_sandbox: u32,
     /// Longest time to a sandbox's response headers.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration, env = "REVEILLE_RESPONSE_HEADER_TIMEOUT")]
     pub(crate) response_header_timeout: Duration,

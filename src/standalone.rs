@@ -288,6 +288,8 @@ fn activator_config(args: &StandaloneArgs, addresses: Addresses) -> reveille_act
         domain: flags.domain.clone(),
         total_parked: flags.max_parked,
         connections: flags.max_connections,
+        wakes_per_caller: flags.wakes_per_caller,
+        wakes_per_sandbox: flags.wakes_per_sandbox,
         response_header_timeout: flags.response_header_timeout,
         grace: flags.grace,
         wake_unmanaged: args.scaler.wake_unmanaged,
