@@ -79,7 +79,7 @@ impl Proxy {
         serving: Serving,
     ) -> Result<Response<Body>, Gone> {
         let version = request.version();
-        let mut tally = Tally::begin(&self.activator, request.method());
+        let mut tally = Tally::begin(&self.activator, &request);
         let outcome = tokio::select! {
             // An answer that is there is given: whether the client is there too shows in the writing.
             biased;

@@ -1,10 +1,11 @@
-//! What the metrics learn of one request, when its last byte has gone or its client has.
+//! What metrics and log learn of one request, when its last byte has gone or its client has.
 
 use std::sync::Arc;
 
-use http::{Method, Response};
+use http::{Request, Response};
 use reveille_crds::SandboxKey;
 use tokio::time::Instant;
+use tracing::{Level, debug, enabled};
 
 use crate::Activator;
 use crate::body::Body;
@@ -24,17 +25,21 @@ pub(crate) struct Tally {
     code: u16,
     /// Set once the sandbox is known to exist: a stranger's words make no label.
     sandbox: Option<SandboxKey>,
+    /// Method and target as the client wrote them, if the log wants to know.
+    line: Option<Box<str>>,
 }
 
 impl Tally {
-    pub(super) fn begin(activator: &Arc<Activator>, method: &Method) -> Self {
+    pub(super) fn begin<B>(activator: &Arc<Activator>, request: &Request<B>) -> Self {
         activator.metrics.inflight.inc();
+        let line = || format!("{} {}", request.method(), request.uri()).into();
         Self {
             activator: Arc::clone(activator),
             began: Instant::now(),
-            method: MethodLabel::of(method),
+            method: MethodLabel::of(request.method()),
             code: CLIENT_LEFT,
             sandbox: None,
+            line: enabled!(Level::DEBUG).then(line),
         }
     }
 
@@ -77,6 +82,11 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        let took = self.began.elapsed();
+        if let Some(line) = &self.line {
+            let sandbox = self.sandbox.as_ref().map(tracing::field::display);
+            debug!(%line, sandbox, status = self.code, took_ms = took.as_secs_f64() * 1e3, "request");
+        }
         let metrics = &self.activator.metrics;
         metrics.inflight.dec();
         let sandbox_namespace = self.namespace();
@@ -86,7 +96,7 @@ impl Drop for Tally {
         metrics
             .request_duration
             .get_or_create(&labels)
-            .observe(self.began.elapsed().as_secs_f64());
+            .observe(took.as_secs_f64());
         let labels = RequestLabels {
             method: self.method,
             code: self.code,
