@@ -111,11 +111,6 @@ impl Store {
         self.remove::<SandboxObject>(key);
     }
 
-    /// Removes a claim at once.
-    pub fn remove_claim(&self, key: &SandboxKey) {
-        self.remove::<ClaimObject>(key);
-    }
-
     /// Everything that exists, then [`Change::Synced`], then each change.
     #[must_use]
     pub fn watch(&self) -> Watch {
