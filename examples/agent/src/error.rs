@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// The conversation could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A file could not be read or written.
+    #[error("cannot use the file: {0}")]
+    File(std::io::Error),
     /// A command could not be started.
     #[error("cannot run the command: {0}")]
     Command(std::io::Error),
@@ -27,7 +30,10 @@ impl IntoResponse for Error {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Write(WriteError::Volume(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Write(WriteError::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Command(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::File(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                StatusCode::NOT_FOUND
+            }
+            Self::File(_) | Self::Command(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(json!({"detail": self.to_string()}))).into_response()
     }

@@ -15,6 +15,7 @@ mod conversation;
 mod echo;
 mod error;
 mod execute;
+mod files;
 mod health;
 mod journal;
 mod lease;

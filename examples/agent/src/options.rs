@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Serve POST /execute, which runs any command given to it.
     #[arg(long, env = "ALLOW_EXECUTE")]
     pub(crate) allow_execute: bool,
+    /// Folder of the files that sandbox SDKs upload, list and download; /execute runs there.
+    #[arg(long, env = "WORKSPACE")]
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 /// How often a start fails.

@@ -17,7 +17,7 @@ use crate::agent::{Agent, Identity};
 use crate::memory::Ask;
 use crate::notebook::Notebook;
 use crate::options::{CrashOnStart, Options};
-use crate::{about, chat, echo, execute, health, lease, streams, transfer};
+use crate::{about, chat, echo, execute, files, health, lease, streams, transfer};
 
 /// Time for requests in flight after SIGTERM. Pods get 30 s by default, and no request of this
 /// agent that is worth finishing takes longer than this.
@@ -44,6 +44,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<End> {
         () = sleep(Duration::from_millis(options.start_delay_ms)) => {}
         () = stopping.cancelled() => return Ok(End::Stopped),
     }
+    if let Some(folder) = &options.workspace {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot use the workspace {}", folder.display()))?;
+    }
     let (notebook, writer) = Notebook::open(options.data.as_deref())?;
     notebook.write(Ask::Wake(std::process::id())).await?;
     if options.refuse_port {
@@ -61,7 +65,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<End> {
     let ready_at = (!options.never_ready)
         .then(|| Instant::now() + Duration::from_millis(options.ready_delay_ms));
     let agent = Agent::new(identity(&options), notebook, ready_at, stopping.clone());
-    let serving = axum::serve(listener, router(&agent, options.allow_execute))
+    let serving = axum::serve(listener, router(&agent, &options))
         .with_graceful_shutdown(stopping.clone().cancelled_owned());
     let late = async {
         stopping.cancelled().await;
@@ -80,7 +84,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<End> {
     Ok(end)
 }
 
-fn router(agent: &Arc<Agent>, allow_execute: bool) -> Router {
+fn router(agent: &Arc<Agent>, options: &Options) -> Router {
+    let workspace = options.workspace.clone();
     let router = Router::new()
         .route("/", get(about::show))
         .route("/chat", post(chat::say))
@@ -88,7 +93,6 @@ fn router(agent: &Arc<Agent>, allow_execute: bool) -> Router {
         .route("/count", get(chat::counted).post(chat::count))
         .route("/events", get(streams::events))
         .route("/ws", get(streams::socket))
-        .route("/upload", post(transfer::upload).put(transfer::upload))
         .route("/download", get(transfer::download))
         .route("/busy", get(lease::show).post(lease::set))
         .route("/work", post(lease::work))
@@ -98,12 +102,16 @@ fn router(agent: &Arc<Agent>, allow_execute: bool) -> Router {
         .route("/readyz", get(health::ready))
         .route("/echo", any(echo::echo))
         .route("/echo/{*rest}", any(echo::echo));
-    let router = if allow_execute {
-        router.route("/execute", post(execute::execute))
+    let router = router.with_state(Arc::clone(agent));
+    let router = match workspace.clone() {
+        Some(folder) => router.merge(files::router(folder)),
+        None => router.route("/upload", post(transfer::upload).put(transfer::upload)),
+    };
+    if options.allow_execute {
+        router.merge(execute::router(workspace))
     } else {
         router
-    };
-    router.with_state(Arc::clone(agent))
+    }
 }
 
 fn stop_on_signal(ignore_term: bool) -> anyhow::Result<CancellationToken> {

@@ -16,9 +16,10 @@ fn agent(ready_at: Option<Instant>) -> Router {
         hostname: "host".to_owned(),
         started: "now".to_owned(),
     };
+    let options = Options::try_parse_from(["agent", "--allow-execute"]).unwrap();
     router(
         &Agent::new(identity, notebook, ready_at, CancellationToken::new()),
-        true,
+        &options,
     )
 }
 
@@ -195,7 +196,7 @@ async fn a_command_answers_as_the_runtime_api_does() {
     let (_, output) = ask(&agent(None), "POST", "/execute", Some(command)).await;
     assert_eq!(
         output,
-        json!({"stdout": "out\n", "stderr": "err\n", "exit_code": 3})
+        json!({"stdout": "out\n", "stderr": "err\n", "exit_code": 3, "timed_out": false})
     );
 }
 
@@ -208,4 +209,53 @@ fn a_start_fails_as_often_as_asked_and_then_works() {
             .unwrap();
     let starts: Vec<bool> = (0..3).map(|_| crashes_now(&options).unwrap()).collect();
     assert_eq!(starts, [true, true, false]);
+}
+
+#[tokio::test]
+async fn files_of_the_workspace_are_stored_listed_and_read_and_commands_run_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let workspace = folder.path().join("workspace");
+    std::fs::create_dir(&workspace).unwrap();
+    std::fs::write(folder.path().join("secret"), "not yours").unwrap();
+    let router = files::router(workspace.clone()).merge(execute::router(Some(workspace)));
+    let form = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a/note.txt\"\r\n\r\nhello\r\n--b--\r\n";
+    let upload = Request::post("/upload")
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(Body::from(form));
+    let response = router.clone().oneshot(upload.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+
+    let (_, listed) = ask(&router, "GET", "/list/a", None).await;
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["size"], &listed[0]["type"]),
+        (&json!("note.txt"), &json!(5), &json!("file"))
+    );
+    let (_, exists) = ask(&router, "GET", "/exists/a%2Fnote.txt", None).await;
+    assert_eq!(exists["exists"], true);
+    let command = json!({"command": "cat a/note.txt"});
+    let (_, ran) = ask(&router, "POST", "/execute", Some(command)).await;
+    assert_eq!(
+        (&ran["stdout"], &ran["timed_out"]),
+        (&json!("hello"), &json!(false))
+    );
+    for path in [
+        "/download/..%2Fsecret",
+        "/list/%2Fetc",
+        "/exists/..%2Fsecret",
+    ] {
+        let (status, _) = ask(&router, "GET", path, None).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+    }
+    let (status, _) = ask(&router, "GET", "/download/none", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_command_past_its_limit_is_ended_and_said_to_be() {
+    let endless = json!({"command": "sleep 1000", "timeout_seconds": 0.05});
+    let (status, ran) = ask(&agent(None), "POST", "/execute", Some(endless)).await;
+    assert_eq!(
+        (status, &ran["timed_out"], &ran["exit_code"]),
+        (StatusCode::OK, &json!(true), &json!(124))
+    );
 }
