@@ -162,6 +162,9 @@ pub struct ClaimFacts {
     /// Reveille released it to put it to sleep (strategy Bind): the object is gone, its manifest is
     /// remembered, and a wake creates it again under the same name.
     pub released: bool,
+    /// UID of a [`crate::released_claim::ReleasedClaim`] that stands beside the living claim of its name:
+    /// of a release or a bind that is under way, or left over by one that was cut short.
+    pub leftover: Option<Arc<str>>,
     /// Wakes and sleeps written by Reveille on this claim so far.
     pub epoch: u64,
     /// Why it cannot be bound by waiting.

@@ -4,15 +4,18 @@
 //! present generation of the object: a wake changes the spec, and the verdict on the spec before says
 //! nothing about the new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference};
+use serde_json::Value;
 
 use crate::change::{ClaimFacts, Fault, Hold, SandboxFacts};
 use crate::claim::SandboxClaim;
 use crate::labels::Labels;
 use crate::names::{annotation, label};
+use crate::released_claim::ReleasedClaim;
 use crate::sandbox::Sandbox;
 use crate::scaled_sandbox::{PolicyFacts, ScaledSandbox};
 
@@ -60,7 +63,7 @@ impl SandboxFacts {
         Self {
             uid: uid(meta),
             created: created(meta),
-            labels: selectable(meta),
+            labels: selectable(meta.labels.as_ref()),
             mode: sandbox.spec.operating_mode,
             epoch: epoch(meta),
             hold: hold(meta),
@@ -81,7 +84,7 @@ impl SandboxFacts {
 
 impl ClaimFacts {
     /// What is kept of `claim`. The bound Sandbox is the status's, else the one its controller has
-    /// assigned by annotation but not yet reported.
+    /// assigned by annotation (up to 0.4: by label) but not yet reported.
     #[must_use]
     pub fn of(claim: &SandboxClaim) -> Self {
         let meta = &claim.metadata;
@@ -90,18 +93,41 @@ impl ClaimFacts {
             .and_then(|status| status.sandbox.as_ref())
             .map(|sandbox| sandbox.name.as_str())
             .filter(|name| !name.is_empty())
-            .or_else(|| annotated(meta, annotation::SANDBOX_NAME));
+            .or_else(|| annotated(meta, annotation::SANDBOX_NAME))
+            .or_else(|| labelled(meta, label::SANDBOX_NAME));
         let conditions = status.map_or(&[][..], |status| &status.conditions);
         Self {
             uid: uid(meta),
             created: created(meta),
-            labels: selectable(meta),
+            labels: selectable(meta.labels.as_ref()),
             sandbox: bound.map(Arc::from),
             pool: claim.spec.warm_pool_ref.name.as_str().into(),
             deleting: meta.deletion_timestamp.is_some(),
             released: false,
+            leftover: None,
             epoch: epoch(meta),
             fault: fault(meta, conditions, &CLAIM_FAULTS),
+        }
+    }
+
+    /// What is kept of a claim that sleeps. Its epoch goes on: it is annotated on `released`, not among
+    /// the remembered annotations.
+    #[must_use]
+    pub fn released(released: &ReleasedClaim) -> Self {
+        let meta = &released.metadata;
+        let claim = &released.spec.claim;
+        let pool = claim.spec.get("warmPoolRef").and_then(|it| it.get("name"));
+        Self {
+            uid: released.spec.claim_uid.as_str().into(),
+            created: created(meta),
+            labels: selectable(Some(&claim.labels)),
+            sandbox: None,
+            pool: pool.and_then(Value::as_str).unwrap_or_default().into(),
+            deleting: meta.deletion_timestamp.is_some(),
+            released: true,
+            leftover: None,
+            epoch: epoch(meta),
+            fault: None,
         }
     }
 }
@@ -148,11 +174,16 @@ pub(crate) fn annotated<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str>
         .filter(|value| !value.is_empty())
 }
 
+fn labelled<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    let value = meta.labels.as_ref()?.get(name)?;
+    Some(value.as_str()).filter(|value| !value.is_empty())
+}
+
 /// All labels but those that differ for each object by design: nobody selects a fleet by them, and
 /// without them the labels of a fleet are one text ([`crate::index`]).
-fn selectable(meta: &ObjectMeta) -> Labels {
-    let unique = [label::CLAIM_UID, label::NAME_HASH];
-    let all = meta.labels.iter().flatten();
+fn selectable(labels: Option<&BTreeMap<String, String>>) -> Labels {
+    let unique = [label::CLAIM_UID, label::NAME_HASH, label::SANDBOX_NAME];
+    let all = labels.into_iter().flatten();
     all.filter(|(key, _)| !unique.contains(&key.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect()

@@ -21,11 +21,13 @@ pub mod message;
 pub mod names;
 pub mod pod;
 pub mod policy;
+pub mod released_claim;
 pub mod sandbox;
 pub mod scaled_sandbox;
 pub mod selector;
 pub mod subject;
 pub mod template;
+pub mod trimmed;
 pub mod warm_pool;
 
 pub use key::SandboxKey;

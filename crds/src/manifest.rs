@@ -1,4 +1,4 @@
-//! The CRDs: of Reveille's own kind, and of upstream's four for clusters and machines without them.
+//! The CRDs: of Reveille's own kinds, and of upstream's four for clusters and machines without them.
 //!
 //! `deploy/crds/` holds the same texts, one file a kind; a test fails when they are stale.
 
@@ -11,6 +11,7 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Number, Value};
 
 use crate::claim::SandboxClaim;
+use crate::released_claim::ReleasedClaim;
 use crate::sandbox::Sandbox;
 use crate::scaled_sandbox::ScaledSandbox;
 use crate::template::SandboxTemplate;
@@ -36,6 +37,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         SandboxClaim::crd(),
         SandboxWarmPool::crd(),
         ScaledSandbox::crd(),
+        ReleasedClaim::crd(),
     ];
     generated.into_iter().map(finish).collect()
 }

@@ -28,6 +28,8 @@ pub mod annotation {
 pub mod label {
     /// 8 hex digits of FNV-1a-32 over the Sandbox name, on its Pod, Service and PVCs.
     pub const NAME_HASH: &str = "agents.x-k8s.io/sandbox-name-hash";
+    /// Upstream up to 0.4: the Sandbox assigned to a claim; an annotation since.
+    pub const SANDBOX_NAME: &str = "agents.x-k8s.io/sandbox-name";
     /// UID of the bound claim.
     pub const CLAIM_UID: &str = "agents.x-k8s.io/claim-uid";
     /// Hash of the pool's name; present only while a pool member is unclaimed.

@@ -13,6 +13,7 @@ fn claim(sandbox: Option<&str>, released: bool) -> Option<Arc<ClaimFacts>> {
         pool: "pool".into(),
         deleting: false,
         released,
+        leftover: None,
         epoch: 1,
         fault: None,
     }))

@@ -194,3 +194,23 @@ fn a_policy_keeps_its_spec_and_rank() {
     );
     assert!(facts.created.is_some());
 }
+
+#[test]
+fn a_released_claim_keeps_uid_labels_pool_and_epoch() {
+    let released: ReleasedClaim = serde_json::from_value(json!({
+        "apiVersion": "reveille.dev/v1alpha1", "kind": "ReleasedClaim",
+        "metadata": {"name": "bob", "uid": "r1", "labels": {"fleet": "of the memory"},
+                     "creationTimestamp": "2026-01-02T03:04:05Z", "annotations": {"reveille.dev/epoch": "8"}},
+        "spec": {"claimUid": "c1", "claim": {
+            "apiVersion": "extensions.agents.x-k8s.io/v1beta1",
+            "labels": {"fleet": "research"}, "annotations": {"reveille.dev/epoch": "7"},
+            "spec": {"warmPoolRef": {"name": "pool"}, "fieldOfANewerUpstream": [1]},
+        }},
+    }))
+    .unwrap();
+    let facts = ClaimFacts::released(&released);
+    assert_eq!((&*facts.uid, &*facts.pool, facts.epoch), ("c1", "pool", 8));
+    assert_eq!(facts.labels.get("fleet"), Some("research"));
+    assert!(facts.released && !facts.deleting && facts.sandbox.is_none());
+    assert!(facts.created.is_some());
+}

@@ -1,0 +1,66 @@
+//! `ReleasedClaim`, `reveille.dev/v1alpha1`: a SandboxClaim that sleeps.
+//!
+//! Strategy Bind puts a claim to sleep by deleting it, so that its replica costs nothing; what it was
+//! made of is remembered under its name, and a wake creates it again from that. Where a claim of the
+//! same name lives, the claim counts and the memory is a leftover.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Which claim was released, and what it was made of.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "reveille.dev",
+    version = "v1alpha1",
+    kind = "ReleasedClaim",
+    namespaced,
+    shortname = "rcl",
+    derive = "PartialEq",
+    doc = "A SandboxClaim that was released to put it to sleep; a wake creates it again under the same name.",
+    printcolumn(
+        name = "Pool",
+        type_ = "string",
+        json_path = ".spec.claim.spec.warmPoolRef.name"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleasedClaimSpec {
+    /// UID of the claim that was released.
+    #[schemars(length(min = 1, max = 128))]
+    pub claim_uid: String,
+    /// What the claim is created again from.
+    pub claim: RememberedClaim,
+}
+
+/// A SandboxClaim without what the API server and its controller add.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RememberedClaim {
+    /// API version it was read in: its spec is in the words of that version.
+    #[schemars(length(min = 1, max = 128))]
+    pub api_version: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, without the controller's bookkeeping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Owners.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owner_references: Vec<OwnerReference>,
+    /// The spec as it was, fields of a newer upstream included.
+    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    #[serde(default)]
+    pub spec: Map<String, Value>,
+}
