@@ -5,6 +5,8 @@
 //!   ▲                 (one task)                  (a task per running pod; none per idle sandbox)
 //!   └──────────────── status ◀────────────────────┘
 //! ```
+//! Whoever has objects of another kind runs pods by themselves: [`Machine`], [`Pod`], [`Board`].
+//!
 //! An image is not pulled: a container's command runs on the host, as the user that runs Reveille. What
 //! that means for paths, ports and variables is in `environment.rs` and `mounts.rs`.
 
@@ -15,11 +17,13 @@ mod claim;
 mod claim_spec;
 mod conditions;
 mod container;
+mod container_status;
 pub(crate) mod environment;
 mod expand;
 mod group;
 mod journal;
 mod logs;
+mod machine;
 mod mounts;
 mod orphans;
 mod pod;
@@ -32,6 +36,7 @@ mod reconcile;
 mod restore;
 mod sandbox;
 mod state_dir;
+mod stop;
 mod timers;
 mod volumes;
 
@@ -40,24 +45,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::group::Strays;
 use self::journal::{Journal, Memory};
-use self::pod::Machine;
-use self::ports::Ports;
 use self::reconcile::Reconciler;
 use self::state_dir::StateDir;
-use self::volumes::InUse;
 use crate::object::Object;
 use crate::store::Store;
 
-/// Pods that may be between their first process and their first readiness at once. A start is mostly the
-/// agent's own CPU; more at once than this only makes each of them later.
-const STARTS: usize = 32;
+pub use self::board::{Board, Report, Slot};
+pub use self::environment::{Identity, PortMap};
+pub use self::machine::Machine;
+pub use self::pod::{Address, Pod, grace};
+pub use self::stop::Stop;
+pub use self::volumes::{Access, Folder};
 
 /// How long the last mirrored lines may take at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -119,6 +121,7 @@ pub enum Error {
 
 /// Runs every Sandbox that should be awake as processes of this machine.
 pub struct Controller {
+    store: Store,
     machine: Arc<Machine>,
     journal: Journal,
     logs: bool,
@@ -134,43 +137,25 @@ impl Controller {
         let state = StateDir::open(&config.state_dir)?;
         let path = state.journal();
         let memory = Memory::read(&path)?;
-        let ended = orphans::end_all(&state.run())
-            .await
-            .map_err(|pid| Error::Orphan { pid: pid.as_raw() })?;
-        if ended > 0 {
-            tracing::info!(
-                ended,
-                "ended {ended} pods that a killed predecessor left running"
-            );
-        }
-        state.discard_scratch();
+        let logs = config.logs;
+        let machine = Machine::on(state, config).await?;
         let store = Store::new();
-        let dormant = restore::restore(&store, objects, memory, &state)?;
+        let dormant = restore::restore(&store, objects, memory, &machine.state)?;
         let present = Memory::of(&store);
         let journal = Journal::create(path.clone(), &present, dormant)
             .map_err(|error| Error::StateDir { path, error })?;
-        let machine = Machine {
-            store,
-            state,
-            inherited: config.env,
-            search: config.path_dirs,
-            ports: Ports::default(),
-            in_use: InUse::default(),
-            strays: Strays::default(),
-            starts: Semaphore::new(STARTS),
-            mirror: Mutex::new(None),
-        };
         Ok(Self {
+            store,
             machine: Arc::new(machine),
             journal,
-            logs: config.logs,
+            logs,
         })
     }
 
     /// The objects.
     #[must_use]
     pub fn store(&self) -> Store {
-        self.machine.store.clone()
+        self.store.clone()
     }
 
     /// Makes intent true until `shutdown`, then ends every pod: SIGTERM, its grace, SIGKILL. When this
@@ -186,7 +171,7 @@ impl Controller {
             mirror.spawn(write);
         }
         let machine = Arc::clone(&self.machine);
-        Reconciler::new(self.machine, self.journal)
+        Reconciler::new(self.store, self.machine, self.journal)
             .run(&shutdown)
             .await;
         *machine.mirror.lock() = None;

@@ -1,31 +1,35 @@
 //! The status of one pod, as a kubelet would set it.
 
+use std::net::Ipv4Addr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodIP, PodSpec, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStatus, PodIP,
+    PodSpec, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
-use reveille_crds::SandboxKey;
-use reveille_crds::names::annotation;
 use tokio_util::sync::CancellationToken;
 
+use super::container_status::{condition, ended_last, exit_code, fresh, has_run, unknown, waiting};
 use super::environment::{HOST, PortMap};
-use crate::store::Store;
 
 /// Which container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
+pub enum Slot {
+    /// Of the init containers, from 0.
     Init(usize),
+    /// Of the others, from 0.
     Main(usize),
 }
 
-/// Keeps the containers' states and writes the pod's status with each change.
-pub(super) struct Board {
-    store: Store,
-    key: SandboxKey,
-    uid: String,
+/// Takes each status of a pod, in the order in which they come about, with the pod's ports once it has
+/// an address. Called under a lock, so it must neither block nor come back to the board.
+pub type Report = Box<dyn Fn(&PodStatus, &[PortMap]) + Send + Sync>;
+
+/// Keeps the containers' states and reports the pod's status with each change.
+pub struct Board {
+    report: Report,
     state: Mutex<State>,
     /// Cancelled when the pod is ready for the first time.
     first_ready: CancellationToken,
@@ -38,26 +42,40 @@ struct State {
     sidecars: Vec<bool>,
     initialized: bool,
     init_failed: bool,
-    ports: Option<String>,
+    closed: bool,
+    address: Option<Ipv4Addr>,
+    ports: Vec<PortMap>,
+    /// As reported last.
+    last: PodStatus,
 }
 
 impl Board {
-    pub(super) fn new(store: Store, key: SandboxKey, uid: String, spec: &PodSpec) -> Self {
+    /// `previous` is what an earlier run of the same pod reported: its containers are started once more.
+    #[must_use]
+    pub fn new(spec: &PodSpec, previous: Option<&PodStatus>, report: Report) -> Self {
         let init = spec.init_containers.as_deref().unwrap_or_default();
         let reason = if init.is_empty() {
             "ContainerCreating"
         } else {
             "PodInitializing"
         };
+        let before = |list: fn(&PodStatus) -> &Option<Vec<ContainerStatus>>| {
+            let list = previous.and_then(|previous| list(previous).as_deref());
+            list.unwrap_or_default()
+        };
+        let (init_before, main_before) = (
+            before(|status| &status.init_container_statuses),
+            before(|status| &status.container_statuses),
+        );
         let state = State {
             init: init
                 .iter()
-                .map(|container| status(container, "PodInitializing"))
+                .map(|container| fresh(container, "PodInitializing", init_before))
                 .collect(),
             main: spec
                 .containers
                 .iter()
-                .map(|container| status(container, reason))
+                .map(|container| fresh(container, reason, main_before))
                 .collect(),
             sidecars: init
                 .iter()
@@ -65,12 +83,13 @@ impl Board {
                 .collect(),
             initialized: false,
             init_failed: false,
-            ports: None,
+            closed: false,
+            address: None,
+            ports: Vec::new(),
+            last: previous.cloned().unwrap_or_default(),
         };
         Self {
-            store,
-            key,
-            uid,
+            report,
             state: Mutex::new(state),
             first_ready: CancellationToken::new(),
         }
@@ -80,7 +99,8 @@ impl Board {
         &self.first_ready
     }
 
-    pub(super) fn running(&self, slot: Slot) {
+    /// A container's process runs.
+    pub fn running(&self, slot: Slot) {
         self.change(slot, |status| {
             let running = ContainerStateRunning {
                 started_at: Some(Time(Timestamp::now())),
@@ -94,11 +114,13 @@ impl Board {
         });
     }
 
-    pub(super) fn started(&self, slot: Slot) {
+    /// Its startup probe succeeded, or it has none.
+    pub fn started(&self, slot: Slot) {
         self.change(slot, |status| status.started = Some(true));
     }
 
-    pub(super) fn ready(&self, slot: Slot, ready: bool) {
+    /// What its readiness probe says; true where it has none.
+    pub fn ready(&self, slot: Slot, ready: bool) {
         self.change(slot, |status| {
             status.started = Some(true);
             status.ready = ready;
@@ -106,7 +128,7 @@ impl Board {
     }
 
     /// It waits for its next start; `ended` tells of its last run, if it had one.
-    pub(super) fn waiting(
+    pub fn waiting(
         &self,
         slot: Slot,
         reason: &str,
@@ -117,30 +139,30 @@ impl Board {
             status.state = Some(waiting(reason, Some(message)));
             status.ready = false;
             status.started = Some(false);
-            last(status, ended);
+            ended_last(status, ended);
         });
     }
 
     /// It ended, and is started again at once.
     pub(super) fn restarting(&self, slot: Slot, ended: ContainerStateTerminated) {
-        self.change(slot, |status| last(status, Some(ended)));
+        self.change(slot, |status| ended_last(status, Some(ended)));
     }
 
     /// It ended for good.
-    pub(super) fn terminated(&self, slot: Slot, ended: ContainerStateTerminated) {
+    pub fn terminated(&self, slot: Slot, ended: ContainerStateTerminated) {
         self.change(slot, |status| {
             status.state = Some(ContainerState {
                 terminated: Some(ended),
                 ..ContainerState::default()
             });
             // A finished init container is ready, as the kubelet has it.
-            status.ready = matches!(slot, Slot::Init(_)) && status_code(status) == Some(0);
+            status.ready = matches!(slot, Slot::Init(_)) && exit_code(status) == Some(0);
             status.started = Some(false);
         });
     }
 
     /// No container can start, for a reason of the whole pod.
-    pub(super) fn cannot_start(&self, message: &str) {
+    pub fn cannot_start(&self, message: &str) {
         self.write(|state| {
             for status in state.init.iter_mut().chain(&mut state.main) {
                 status.state = Some(waiting(
@@ -156,16 +178,39 @@ impl Board {
         self.write(|state| state.init_failed = true);
     }
 
-    /// The init containers are done: the pod has its address from now on.
-    pub(super) fn initialized(&self, ports: &[PortMap]) {
-        let map: std::collections::BTreeMap<u16, u16> = ports
-            .iter()
-            .map(|port| (port.container, port.local))
-            .collect();
+    /// The pod has this address from now on.
+    pub fn addressed(&self, address: Ipv4Addr, ports: &[PortMap]) {
+        self.write(|state| {
+            state.address = Some(address);
+            ports.clone_into(&mut state.ports);
+        });
+    }
+
+    /// The pod is over: what has not ended by itself counts as failed.
+    pub fn close(&self) {
+        self.write(|state| {
+            state.closed = true;
+            let started = state.main.iter().any(has_run);
+            let containers = state.init.iter_mut().chain(
+                // Before any of them ran, the others just never came to be.
+                started.then_some(&mut state.main).into_iter().flatten(),
+            );
+            for status in containers.filter(|status| exit_code(status).is_none()) {
+                let why = "the pod was ended before this container was";
+                status.state = Some(ContainerState {
+                    terminated: Some(unknown(Some(why.to_owned()))),
+                    ..ContainerState::default()
+                });
+                status.ready = false;
+                status.started = Some(false);
+            }
+        });
+    }
+
+    /// The init containers are done.
+    pub fn initialized(&self) {
         self.write(|state| {
             state.initialized = true;
-            // A map of integers always serializes.
-            state.ports = serde_json::to_string(&map).ok();
             for status in state
                 .main
                 .iter_mut()
@@ -191,33 +236,18 @@ impl Board {
     fn write(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
         change(&mut state);
-        // Under the lock, so that statuses are written in the order in which they came about.
-        let ready = self.store.update(&self.key, |pod: &mut Pod| {
-            if pod.metadata.uid.as_deref() != Some(&self.uid) {
-                return false;
-            }
-            if let Some(ports) = &state.ports {
-                pod.metadata
-                    .annotations
-                    .get_or_insert_default()
-                    .insert(annotation::PORTS.to_owned(), ports.clone());
-            }
-            let status = state.status(pod.status.as_ref());
-            pod.status
-                .insert(status)
-                .conditions
-                .iter()
-                .flatten()
-                .any(|it| it.type_ == "Ready" && it.status == "True")
-        });
-        if ready == Some(true) {
+        state.last = state.status();
+        // Under the lock, so that statuses are reported in the order in which they came about.
+        (self.report)(&state.last, &state.ports);
+        let mut conditions = state.last.conditions.iter().flatten();
+        if conditions.any(|it| it.type_ == "Ready" && it.status == "True") {
             self.first_ready.cancel();
         }
     }
 }
 
 impl State {
-    fn status(&self, old: Option<&PodStatus>) -> PodStatus {
+    fn status(&self) -> PodStatus {
         let sidecars = self
             .init
             .iter()
@@ -225,10 +255,11 @@ impl State {
             .filter(|(_, sidecar)| **sidecar);
         let mut counted = self.main.iter().chain(sidecars.map(|(status, _)| status));
         let ready = self.initialized && counted.all(|status| status.ready);
-        let unready = if self.finished() {
-            "PodCompleted"
-        } else {
-            "ContainersNotReady"
+        let phase = self.phase();
+        let unready = match phase {
+            "Succeeded" => "PodCompleted",
+            "Failed" => "PodFailed",
+            _ => "ContainersNotReady",
         };
         let conditions = [
             ("PodScheduled", true, ""),
@@ -236,18 +267,21 @@ impl State {
             ("ContainersReady", ready, unready),
             ("Ready", ready, unready),
         ];
-        let conditions = conditions.map(|(kind, on, reason)| condition(old, kind, on, reason));
-        let address = self.ports.as_ref().map(|_| HOST.to_owned());
+        let conditions =
+            conditions.map(|(kind, on, reason)| condition(&self.last, kind, on, reason));
+        let address = self.address.map(|address| address.to_string());
         PodStatus {
-            phase: Some(self.phase().to_owned()),
+            phase: Some(phase.to_owned()),
             conditions: Some(conditions.into()),
             init_container_statuses: (!self.init.is_empty()).then(|| self.init.clone()),
             container_statuses: Some(self.main.clone()),
-            host_ip: Some(HOST.to_owned()),
+            host_ip: Some(HOST.to_string()),
             pod_ips: address.clone().map(|ip| vec![PodIP { ip }]),
             pod_ip: address,
-            start_time: old
-                .and_then(|old| old.start_time.clone())
+            start_time: self
+                .last
+                .start_time
+                .clone()
                 .or_else(|| Some(Time(Timestamp::now()))),
             ..PodStatus::default()
         }
@@ -255,86 +289,20 @@ impl State {
 
     fn finished(&self) -> bool {
         self.init_failed
-            || (self.initialized && self.main.iter().all(|status| status_code(status).is_some()))
+            || (self.initialized && self.main.iter().all(|status| exit_code(status).is_some()))
     }
 
     fn phase(&self) -> &'static str {
-        let waits = |status: &ContainerStatus| {
-            status.restart_count == 0
-                && status.last_state.is_none()
-                && status
-                    .state
-                    .as_ref()
-                    .is_some_and(|state| state.waiting.is_some())
-        };
-        if self.init_failed {
+        if self.init_failed || (self.closed && !self.finished()) {
             "Failed"
-        } else if !self.initialized || self.main.iter().any(waits) {
+        } else if !self.initialized || !self.main.iter().all(has_run) {
             "Pending"
         } else if !self.finished() {
             "Running"
-        } else if self
-            .main
-            .iter()
-            .all(|status| status_code(status) == Some(0))
-        {
+        } else if self.main.iter().all(|status| exit_code(status) == Some(0)) {
             "Succeeded"
         } else {
             "Failed"
         }
-    }
-}
-
-fn status(container: &Container, reason: &str) -> ContainerStatus {
-    ContainerStatus {
-        name: container.name.clone(),
-        image: container.image.clone().unwrap_or_default(),
-        started: Some(false),
-        state: Some(waiting(reason, None)),
-        ..ContainerStatus::default()
-    }
-}
-
-fn waiting(reason: &str, message: Option<String>) -> ContainerState {
-    let waiting = ContainerStateWaiting {
-        reason: Some(reason.to_owned()),
-        message,
-    };
-    ContainerState {
-        waiting: Some(waiting),
-        ..ContainerState::default()
-    }
-}
-
-fn last(status: &mut ContainerStatus, ended: Option<ContainerStateTerminated>) {
-    if let Some(ended) = ended {
-        status.last_state = Some(ContainerState {
-            terminated: Some(ended),
-            ..ContainerState::default()
-        });
-        status.restart_count += 1;
-    }
-}
-
-fn status_code(status: &ContainerStatus) -> Option<i32> {
-    Some(status.state.as_ref()?.terminated.as_ref()?.exit_code)
-}
-
-fn condition(old: Option<&PodStatus>, kind: &str, on: bool, reason: &str) -> PodCondition {
-    let text = if on { "True" } else { "False" };
-    let same = old
-        .and_then(|old| {
-            old.conditions
-                .iter()
-                .flatten()
-                .find(|it| it.type_ == kind && it.status == text)
-        })
-        .and_then(|it| it.last_transition_time.clone());
-    PodCondition {
-        type_: kind.to_owned(),
-        status: text.to_owned(),
-        reason: (!on).then(|| reason.to_owned()),
-        last_transition_time: same.or_else(|| Some(Time(Timestamp::now()))),
-        ..PodCondition::default()
     }
 }

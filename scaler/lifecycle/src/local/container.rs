@@ -1,5 +1,6 @@
 //! One container: start it, probe it, start it again, end it.
 
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::mounts::Mounts;
 use super::orphans::RunRecord;
 use super::probe::{Probe, Site};
 use super::process::Process;
+use super::stop::Stop;
 
 /// Exit code of a container that could not be started, as the kubelet has it.
 const START_ERROR: i32 = 128;
@@ -59,6 +61,10 @@ pub(super) struct Runner<'a> {
     pub(super) record: &'a RunRecord,
     pub(super) search: &'a [std::path::PathBuf],
     pub(super) probes: Probes,
+    /// Of the pod.
+    pub(super) stop: &'a Stop,
+    /// Of the pod, for an end that nobody asked for.
+    pub(super) grace: Duration,
     /// Cancelled when it has started: its startup probe, if it has one, succeeded.
     pub(super) started: CancellationToken,
     /// Span of its sandbox, for log lines.
@@ -77,13 +83,14 @@ pub(super) struct Probes {
 impl Probes {
     pub(super) fn new(
         container: &Container,
-        ports: &[PortMap],
+        (address, ports): (Ipv4Addr, &[PortMap]),
         invocation: &Invocation,
         mounts: &Mounts,
         search: &[std::path::PathBuf],
     ) -> Self {
         let site = Site {
             container,
+            address,
             ports,
             invocation,
             mounts,
@@ -99,13 +106,9 @@ impl Probes {
 }
 
 impl Runner<'_> {
-    /// Runs until it ends for good, or until `stop`: then SIGTERM, `grace`, SIGKILL. No process of the
+    /// Runs until it ends for good, or until `end`: then SIGTERM, the grace, SIGKILL. No process of the
     /// container's group is alive when this returns. Not cancel-safe.
-    pub(super) async fn run(
-        &self,
-        stop: &CancellationToken,
-        grace: impl Fn() -> Duration,
-    ) -> Ended {
+    pub(super) async fn run(&self, end: &CancellationToken) -> Ended {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now().into_std();
@@ -113,7 +116,7 @@ impl Runner<'_> {
             let (ended, run) = match Process::spawn(&self.invocation, self.search, Some(&self.log))
             {
                 Ok(process) => {
-                    let (status, stopped) = self.live(process, stop, &grace).await;
+                    let (status, stopped) = self.live(process, end).await;
                     let ended = terminated(status, since);
                     if stopped {
                         self.board.terminated(self.slot, ended);
@@ -137,7 +140,7 @@ impl Runner<'_> {
                 };
             }
             let delay = backoff.ended(began, Instant::now().into_std());
-            if !self.wait(ended, run, delay, stop).await {
+            if !self.wait(ended, run, delay, end).await {
                 return Ended::Stopped;
             }
         }
@@ -152,13 +155,13 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits out the back-off; false if `stop` came first.
+    /// Waits out the back-off; false if `end` came first.
     async fn wait(
         &self,
         ended: ContainerStateTerminated,
         run: bool,
         delay: Duration,
-        stop: &CancellationToken,
+        end: &CancellationToken,
     ) -> bool {
         let code = ended.exit_code;
         let message = ended.message.clone().unwrap_or_default();
@@ -185,7 +188,7 @@ impl Runner<'_> {
         };
         tokio::select! {
             biased; // an end beats a start
-            () = stop.cancelled() => {
+            () = end.cancelled() => {
                 let code = if run { code } else { START_ERROR };
                 self.board.terminated(self.slot, ContainerStateTerminated { exit_code: code, ..ContainerStateTerminated::default() });
                 false
@@ -194,34 +197,44 @@ impl Runner<'_> {
         }
     }
 
-    /// From a started process to its end; says whether `stop` was the cause.
+    /// From a started process to its end; says whether `end` was the cause.
     async fn live(
         &self,
         mut process: Process,
-        stop: &CancellationToken,
-        grace: &impl Fn() -> Duration,
+        end: &CancellationToken,
     ) -> (std::io::Result<ExitStatus>, bool) {
         let leader = process.pid();
         self.record.started(leader);
         self.board.running(self.slot);
-        let end = tokio::select! {
+        let own_end = tokio::select! {
             biased; // an end of its own is told as such, even in the moment of a stop
             status = process.exited() => Some(status),
-            () = stop.cancelled() => None,
+            () = end.cancelled() => None,
             reason = self.health() => {
                 tracing::warn!(sandbox = %self.sandbox, container = %self.name, %reason, "ending an unhealthy container");
                 None
             }
         };
-        let (status, stopped) = match end {
+        let (status, stopped) = match own_end {
             Some(status) => {
                 process.sweep().await;
-                (status, stop.is_cancelled())
+                (status, end.is_cancelled())
             }
-            None => (process.end(grace()).await, stop.is_cancelled()),
+            None => (process.end(self.overdue()).await, end.is_cancelled()),
         };
         self.record.ended(leader);
         (status, stopped)
+    }
+
+    /// Waits until a process that was told to end must be killed.
+    async fn overdue(&self) {
+        if self.stop.has_begun() {
+            return self.stop.overdue().await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(self.grace) => {}
+            () = self.stop.overdue() => {}
+        }
     }
 
     /// Probes; returns the reason when the container must be ended.

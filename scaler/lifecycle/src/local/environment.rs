@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 use reveille_crds::names::DEFAULT_PORT;
@@ -16,8 +17,8 @@ use reveille_crds::names::DEFAULT_PORT;
 use super::expand::expand;
 use super::mounts::Mounts;
 
-/// Address that local agents listen on.
-pub(crate) const HOST: &str = "127.0.0.1";
+/// Address of this machine, and of pods that have none of their own.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Marks every process of a pod, so that those that leave its process group are found.
 pub(crate) const POD_UID: &str = "REVEILLE_POD_UID";
@@ -27,21 +28,28 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// What a pod is, for `fieldRef`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    /// Of the pod.
-    pub(crate) uid: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
+pub struct Identity {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// Of the pod; marks its processes, so no two pods of this machine have the same.
+    pub uid: String,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A container port and where it is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PortMap {
-    pub(crate) name: Option<String>,
-    pub(crate) container: u16,
-    pub(crate) local: u16,
+pub struct PortMap {
+    /// As the container names it.
+    pub name: Option<String>,
+    /// `containerPort`
+    pub container: u16,
+    /// On the pod's address.
+    pub local: u16,
 }
 
 /// The ports that the containers declare, or the default one.
@@ -64,10 +72,10 @@ pub(crate) fn declared_ports<'a>(
 
 /// Whether `fieldRef.fieldPath` can be answered here.
 pub(crate) fn is_known_field(path: &str) -> bool {
-    field(path, &Identity::default()).is_some()
+    field(path, &Identity::default(), HOST).is_some()
 }
 
-fn field(path: &str, identity: &Identity) -> Option<String> {
+fn field(path: &str, identity: &Identity, address: Ipv4Addr) -> Option<String> {
     let entry = |map: &BTreeMap<String, String>, rest: &str| {
         let key = rest.strip_prefix("['")?.strip_suffix("']")?;
         Some(map.get(key).cloned().unwrap_or_default())
@@ -76,7 +84,8 @@ fn field(path: &str, identity: &Identity) -> Option<String> {
         "metadata.name" => Some(identity.name.clone()),
         "metadata.namespace" => Some(identity.namespace.clone()),
         "metadata.uid" => Some(identity.uid.clone()),
-        "status.podIP" | "status.hostIP" => Some(HOST.to_owned()),
+        "status.podIP" => Some(address.to_string()),
+        "status.hostIP" => Some(HOST.to_string()),
         _ => {
             if let Some(rest) = path.strip_prefix("metadata.labels") {
                 entry(&identity.labels, rest)
@@ -101,6 +110,8 @@ pub(crate) struct Invocation {
 /// What all containers of a pod share.
 pub(crate) struct Surroundings<'a> {
     pub(crate) identity: &'a Identity,
+    /// Of the pod.
+    pub(crate) address: Ipv4Addr,
     pub(crate) ports: &'a [PortMap],
     /// Our own environment.
     pub(crate) inherited: &'a BTreeMap<String, String>,
@@ -158,7 +169,7 @@ impl Surroundings<'_> {
                         .field_ref
                         .as_ref()
                         .map(|field| field.field_path.as_str());
-                    path.and_then(|path| field(path, self.identity))
+                    path.and_then(|path| field(path, self.identity, self.address))
                         .unwrap_or_default()
                 }
                 (value, _) => {
@@ -176,7 +187,7 @@ impl Surroundings<'_> {
 
     fn ours(&self) -> HashMap<String, String> {
         let mut ours = HashMap::from([
-            ("HOST".to_owned(), HOST.to_owned()),
+            ("HOST".to_owned(), self.address.to_string()),
             ("HOSTNAME".to_owned(), self.identity.name.clone()),
         ]);
         if let Some(first) = self.ports.first() {
@@ -256,6 +267,7 @@ mod tests {
         let mounts = Mounts::new([("/data", "/state/data-alice".to_owned())]);
         let around = Surroundings {
             identity: &identity,
+            address: HOST,
             ports: &ports,
             inherited: &inherited,
             volumes: &volumes,
@@ -291,7 +303,7 @@ mod tests {
             ("ME", "alice"),
             ("FLEET", "research"),
             ("DB", "/state/data-alice/x.db"),
-            ("HOST", HOST),
+            ("HOST", "127.0.0.1"),
             ("HOSTNAME", "alice"),
             ("PORT", "40001"),
             ("PORT_WEB_UI", "40002"),
@@ -314,7 +326,7 @@ mod tests {
             {"name": "PORT", "value": "8888"}, {"name": "HOST", "value": "0.0.0.0"}, {"name": "PORT_DB", "value": "5432"},
         ]}));
         assert_eq!(seen.env["PORT"], "40001");
-        assert_eq!(seen.env["HOST"], HOST);
+        assert_eq!(seen.env["HOST"], "127.0.0.1");
         assert_eq!(seen.env["PORT_DB"], "5432");
     }
 

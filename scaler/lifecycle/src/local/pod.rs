@@ -2,30 +2,25 @@
 //!
 //! One task per running pod. When [`Pod::run`] returns, no process of the pod is alive.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use parking_lot::Mutex;
-use reveille_crds::SandboxKey;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Slot};
 use super::container::{Ended, Probes, Restart, Runner};
-use super::environment::{Identity, PortMap, Surroundings, declared_ports};
-use super::group::Strays;
+use super::environment::{HOST, Identity, PortMap, Surroundings, declared_ports};
 use super::logs::Log;
+use super::machine::Machine;
 use super::mounts::Mounts;
 use super::orphans::RunRecord;
-use super::ports::{Port, Ports};
-use super::state_dir::StateDir;
-use super::volumes::{InUse, Volumes};
-use crate::store::Store;
+use super::ports::Port;
+use super::stop::Stop;
+use super::volumes::{Folder, Volumes};
 
 /// Step between two tries to prepare a pod (a full disk, say).
 const PREPARE_AGAIN: Duration = Duration::from_secs(10);
@@ -36,29 +31,40 @@ const START_PLACE: Duration = Duration::from_secs(5);
 /// Default `terminationGracePeriodSeconds`.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What all pods share.
-pub(super) struct Machine {
-    pub(super) store: Store,
-    pub(super) state: StateDir,
-    pub(super) inherited: BTreeMap<String, String>,
-    pub(super) search: Vec<PathBuf>,
-    pub(super) ports: Ports,
-    pub(super) in_use: InUse,
-    pub(super) strays: Strays,
-    /// Places among pods that start at once.
-    pub(super) starts: Semaphore,
-    pub(super) mirror: Mutex<Option<mpsc::Sender<String>>>,
+/// Where the ports of a pod are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On this machine's own address, each at a free port, and told when the init containers are done.
+    Shared,
+    /// On an address of 127.0.0.0/8 that no other pod has, as the containers declare them, and told at once.
+    Own(Ipv4Addr),
 }
 
 /// One pod to run.
-pub(super) struct Pod {
-    pub(super) machine: Arc<Machine>,
-    pub(super) key: SandboxKey,
-    pub(super) identity: Identity,
-    pub(super) spec: PodSpec,
-    /// Names of the volume claim templates.
-    pub(super) templates: Vec<String>,
-    pub(super) stop: CancellationToken,
+pub struct Pod {
+    /// Where.
+    pub machine: Arc<Machine>,
+    /// Who.
+    pub identity: Identity,
+    /// What. Volumes that are neither emptyDirs nor in `folders` cannot be mounted.
+    pub spec: PodSpec,
+    /// Its volumes, but for emptyDirs.
+    pub folders: Vec<Folder>,
+    /// Reached how.
+    pub address: Address,
+    /// Told of everything.
+    pub board: Arc<Board>,
+    /// Until when.
+    pub stop: Stop,
+}
+
+/// Time that a pod of this spec has for its end where nobody says otherwise.
+#[must_use]
+pub fn grace(spec: &PodSpec) -> Duration {
+    let seconds = spec.termination_grace_period_seconds;
+    seconds.map_or(GRACE, |seconds| {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    })
 }
 
 /// What a pod holds while it lives.
@@ -74,21 +80,20 @@ struct Prepared {
 }
 
 impl Pod {
-    /// Runs the pod until all its containers ended for good, or until it is told to stop.
-    pub(super) async fn run(self) {
-        let board = Board::new(
-            self.machine.store.clone(),
-            self.key.clone(),
-            self.identity.uid.clone(),
-            &self.spec,
-        );
-        let Some((place, mut prepared)) = self.prepare(&board).await else {
-            return;
+    /// Runs the pod until all its containers ended for good, or until it is told to stop. When this
+    /// returns, no process of it is alive and its emptyDirs are gone. Not cancel-safe.
+    pub async fn run(self) {
+        let board = &*self.board;
+        let Some((place, mut prepared)) = self.prepare(board).await else {
+            return self.machine.discard_scratch(&self.identity.uid);
         };
+        if let Address::Own(address) = self.address {
+            board.addressed(address, &prepared.map);
+        }
         for port in &mut prepared.ports {
             port.hand_over();
         }
-        let (init, main) = self.runners(&board, &prepared);
+        let (init, main) = self.runners(board, &prepared);
         let done = CancellationToken::new();
         let keep_place = async {
             tokio::select! {
@@ -99,7 +104,7 @@ impl Pod {
             drop(place);
         };
         let live = async {
-            self.live(&board, &prepared, &init, &main).await;
+            self.live(board, &prepared, &init, &main).await;
             done.cancel();
         };
         tokio::join!(keep_place, live);
@@ -107,10 +112,7 @@ impl Pod {
         self.machine.strays.end(&self.identity.uid).await;
         prepared.record.remove();
         drop(prepared.volumes);
-        let scratch = self.machine.state.scratch(&self.identity.uid);
-        if scratch.exists() {
-            self.machine.state.discard(&scratch);
-        }
+        self.machine.discard_scratch(&self.identity.uid);
     }
 
     /// A place among the starting, ports and folders, as often as it takes; `None` if told to stop meanwhile.
@@ -118,21 +120,22 @@ impl Pod {
         loop {
             let place = tokio::select! {
                 biased; // an end beats a start
-                () = self.stop.cancelled() => return None,
+                () = self.stop.begun() => return None,
                 // The semaphore is never closed.
                 place = self.machine.starts.acquire() => place.ok()?,
             };
             match self.try_prepare() {
                 Ok(prepared) => return Some((place, prepared)),
                 Err(message) => {
-                    tracing::error!(sandbox = %self.key, %message, "cannot start a pod");
+                    let sandbox = self.name();
+                    tracing::error!(%sandbox, %message, "cannot start a pod");
                     board.cannot_start(&message);
                 }
             }
             drop(place);
             tokio::select! {
                 biased; // an end beats a start
-                () = self.stop.cancelled() => return None,
+                () = self.stop.begun() => return None,
                 () = tokio::time::sleep(PREPARE_AGAIN) => {}
             }
         }
@@ -144,9 +147,8 @@ impl Pod {
         let volumes = Volumes::prepare(
             &machine.state,
             &machine.in_use,
-            &self.key,
             uid,
-            &self.templates,
+            &self.folders,
             &self.spec,
         )?;
         let init = self.spec.init_containers.iter().flatten();
@@ -163,6 +165,14 @@ impl Pod {
         let mut ports = Vec::with_capacity(declared.len());
         let mut map = Vec::with_capacity(declared.len());
         for (name, container) in declared {
+            if let Address::Own(_) = self.address {
+                map.push(PortMap {
+                    name,
+                    container,
+                    local: container,
+                });
+                continue;
+            }
             let port = machine
                 .ports
                 .reserve()
@@ -174,7 +184,7 @@ impl Pod {
             });
             ports.push(port);
         }
-        let record = RunRecord::create(&machine.state.run(), uid, self.grace())
+        let record = RunRecord::create(&machine.state.run(), uid, grace(&self.spec))
             .map_err(|error| format!("the state folder cannot be written: {error}"))?;
         Ok(Prepared {
             record,
@@ -194,12 +204,16 @@ impl Pod {
             .chain(self.spec.init_containers.iter().flatten())
     }
 
-    fn grace(&self) -> Duration {
-        self.spec
-            .termination_grace_period_seconds
-            .map_or(GRACE, |seconds| {
-                Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-            })
+    const fn ip(&self) -> Ipv4Addr {
+        match self.address {
+            Address::Shared => HOST,
+            Address::Own(address) => address,
+        }
+    }
+
+    /// For log lines.
+    fn name(&self) -> String {
+        format!("{}/{}", self.identity.namespace, self.identity.name)
     }
 
     fn runners<'a>(
@@ -268,17 +282,21 @@ impl Pod {
         let machine = &*self.machine;
         let around = Surroundings {
             identity: &self.identity,
+            address: self.ip(),
             ports: &prepared.map,
             inherited: &machine.inherited,
             volumes: &prepared.volumes.folders,
         };
         let invocation = around.invocation(container, mounts);
-        let path = machine.state.log(&self.key, &container.name);
+        let Identity {
+            namespace, name, ..
+        } = &self.identity;
+        let path = machine.state.log(namespace, name, &container.name);
         let several = self.spec.containers.len() > 1 || matches!(slot, Slot::Init(_));
         let prefix = if several {
-            format!("{} {}", self.key, container.name)
+            format!("{namespace}/{name} {}", container.name)
         } else {
-            self.key.to_string()
+            self.name()
         };
         let mirror = machine.mirror.lock().clone().map(|tx| (tx, prefix.into()));
         Runner {
@@ -287,7 +305,7 @@ impl Pod {
             restart,
             probes: Probes::new(
                 container,
-                &prepared.map,
+                (self.ip(), &prepared.map),
                 &invocation,
                 mounts,
                 &machine.search,
@@ -298,8 +316,10 @@ impl Pod {
             board,
             record: &prepared.record,
             search: &machine.search,
+            stop: &self.stop,
+            grace: grace(&self.spec),
             started: CancellationToken::new(),
-            sandbox: self.key.to_string(),
+            sandbox: self.name(),
         }
     }
 
@@ -315,11 +335,6 @@ impl Pod {
         let gates: Vec<CancellationToken> = init.iter().map(|_| CancellationToken::new()).collect();
         // Sidecars end after the containers they serve, within the same grace.
         let end_sidecars = CancellationToken::new();
-        let stopped_at = Mutex::new(None::<Instant>);
-        let grace = || {
-            let began = *stopped_at.lock().get_or_insert_with(Instant::now);
-            self.grace().saturating_sub(began.elapsed())
-        };
         let sidecars = init
             .iter()
             .zip(&gates)
@@ -331,15 +346,18 @@ impl Pod {
                         biased; // an end beats a start
                         () = end.cancelled() => {}
                         () = gate.cancelled() => {
-                            runner.run(end, grace).await;
+                            runner.run(end).await;
                         }
                     }
                 }
             });
         let flow = async {
             if self.initialize(board, init, &gates).await {
-                board.initialized(&prepared.map);
-                join_all(main.iter().map(|runner| runner.run(&self.stop, grace))).await;
+                if self.address == Address::Shared {
+                    board.addressed(HOST, &prepared.map);
+                }
+                board.initialized();
+                join_all(main.iter().map(|runner| runner.run(self.stop.token()))).await;
             }
             end_sidecars.cancel();
         };
@@ -358,11 +376,11 @@ impl Pod {
                 gate.cancel();
                 tokio::select! {
                     biased; // an end beats a start
-                    () = self.stop.cancelled() => return false,
+                    () = self.stop.begun() => return false,
                     () = runner.started.cancelled() => continue,
                 }
             }
-            match runner.run(&self.stop, || self.grace()).await {
+            match runner.run(self.stop.token()).await {
                 Ended::Succeeded => {}
                 Ended::Stopped => return false,
                 Ended::Failed => {
@@ -371,6 +389,6 @@ impl Pod {
                 }
             }
         }
-        !self.stop.is_cancelled()
+        !self.stop.has_begun()
     }
 }

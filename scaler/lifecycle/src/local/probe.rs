@@ -4,7 +4,7 @@
 //! readiness probe is made every 10 ms, then in growing steps up to its period, since a probe on the
 //! same machine is cheap and its period would be added to every wake.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::environment::{HOST, Invocation, PortMap, Surroundings};
+use super::environment::{Invocation, PortMap, Surroundings};
 use super::mounts::Mounts;
 use super::process::Process;
 
@@ -34,12 +34,12 @@ pub(super) struct Probe {
 
 enum Handler {
     Http {
-        port: u16,
+        at: SocketAddrV4,
         path: String,
         headers: Vec<(String, String)>,
     },
     Tcp {
-        port: u16,
+        at: SocketAddrV4,
     },
     Exec {
         invocation: Box<Invocation>,
@@ -50,6 +50,7 @@ enum Handler {
 /// What a probe needs to know of its container.
 pub(super) struct Site<'a> {
     pub(super) container: &'a Container,
+    pub(super) address: Ipv4Addr,
     pub(super) ports: &'a [PortMap],
     pub(super) invocation: &'a Invocation,
     pub(super) mounts: &'a Mounts,
@@ -62,7 +63,7 @@ impl Probe {
         let handler = if let Some(http) = &spec.http_get {
             let headers = http.http_headers.iter().flatten();
             Handler::Http {
-                port: site.port(&http.port)?,
+                at: site.at(&http.port)?,
                 path: http
                     .path
                     .clone()
@@ -74,7 +75,7 @@ impl Probe {
             }
         } else if let Some(tcp) = &spec.tcp_socket {
             Handler::Tcp {
-                port: site.port(&tcp.port)?,
+                at: site.at(&tcp.port)?,
             }
         } else {
             let command = spec.exec.as_ref()?.command.as_deref()?;
@@ -160,23 +161,13 @@ impl Probe {
 
     async fn once(&self) -> bool {
         match &self.handler {
-            Handler::Http {
-                port,
-                path,
-                headers,
-            } => timeout(self.timeout, http(*port, path, headers))
+            Handler::Http { at, path, headers } => timeout(self.timeout, http(*at, path, headers))
                 .await
                 .unwrap_or(false),
-            Handler::Tcp { port } => {
-                matches!(
-                    timeout(
-                        self.timeout,
-                        TcpStream::connect((Ipv4Addr::LOCALHOST, *port))
-                    )
-                    .await,
-                    Ok(Ok(_))
-                )
-            }
+            Handler::Tcp { at } => matches!(
+                timeout(self.timeout, TcpStream::connect(at)).await,
+                Ok(Ok(_))
+            ),
             Handler::Exec { invocation, search } => exec(invocation, search, self.timeout).await,
         }
     }
@@ -184,7 +175,7 @@ impl Probe {
 
 impl Site<'_> {
     /// Where a container port is here; one that is not declared is taken as it is.
-    fn port(&self, port: &IntOrString) -> Option<u16> {
+    fn at(&self, port: &IntOrString) -> Option<SocketAddrV4> {
         let container = match port {
             IntOrString::Int(port) => u16::try_from(*port).ok()?,
             IntOrString::String(name) => {
@@ -196,13 +187,14 @@ impl Site<'_> {
             }
         };
         let mapped = self.ports.iter().find(|port| port.container == container);
-        Some(mapped.map_or(container, |port| port.local))
+        let port = mapped.map_or(container, |port| port.local);
+        Some(SocketAddrV4::new(self.address, port))
     }
 }
 
 /// 200 to 399, as the kubelet counts it.
-async fn http(port: u16, path: &str, headers: &[(String, String)]) -> bool {
-    let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+async fn http(at: SocketAddrV4, path: &str, headers: &[(String, String)]) -> bool {
+    let Ok(stream) = TcpStream::connect(at).await else {
         return false;
     };
     let mut request = http::Request::get(path).header(http::header::USER_AGENT, "kube-probe/1.36");
@@ -210,7 +202,7 @@ async fn http(port: u16, path: &str, headers: &[(String, String)]) -> bool {
         .iter()
         .all(|(name, _)| !name.eq_ignore_ascii_case("host"))
     {
-        request = request.header(http::header::HOST, format!("{HOST}:{port}"));
+        request = request.header(http::header::HOST, at.to_string());
     }
     for (name, value) in headers {
         request = request.header(name, value);
@@ -267,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn an_http_probe_takes_200_to_399_for_success() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
         let answers = &[
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n",
@@ -281,7 +273,7 @@ mod tests {
         ];
         let mut seen = Vec::new();
         for _ in 0..answers.len() {
-            seen.push(http(port, "/ready?deep=1", &headers).await);
+            seen.push(http(at, "/ready?deep=1", &headers).await);
         }
         assert_eq!(seen, [true, true, false, false]);
         let asked = server.await.unwrap().remove(0).to_ascii_lowercase();
@@ -290,6 +282,6 @@ mod tests {
             asked.contains("x-probe: yes") && asked.contains("host: agent.test"),
             "{asked}"
         );
-        assert!(!http(port, "/", &[]).await, "nobody listens any more");
+        assert!(!http(at, "/", &[]).await, "nobody listens any more");
     }
 }

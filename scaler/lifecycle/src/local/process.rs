@@ -99,15 +99,20 @@ impl Process {
         self.child.wait().await
     }
 
-    /// SIGTERM to the group, `grace`, SIGKILL; returns when no member is alive.
-    pub(super) async fn end(mut self, grace: Duration) -> io::Result<ExitStatus> {
+    /// SIGTERM to the group, SIGKILL when `overdue` is over; returns when no member is alive.
+    pub(super) async fn end(mut self, overdue: impl Future<Output = ()>) -> io::Result<ExitStatus> {
         self.group.signal(Signal::SIGTERM);
-        match tokio::time::timeout(grace, self.dead()).await {
-            Ok(status) => {
+        let polite = tokio::select! {
+            biased; // an end in the last moment is an end
+            status = self.dead() => Some(status),
+            () = overdue => None,
+        };
+        match polite {
+            Some(status) => {
                 self.last_words().await;
                 status
             }
-            Err(_) => self.kill().await,
+            None => self.kill().await,
         }
     }
 
@@ -222,7 +227,10 @@ mod tests {
         let process = Process::spawn(&shell(script, "polite"), &[], Some(&log)).unwrap();
         let group = process.pid().as_raw();
         spoken(&path, "up").await;
-        let status = process.end(Duration::from_secs(20)).await.unwrap();
+        let status = process
+            .end(tokio::time::sleep(Duration::from_secs(20)))
+            .await
+            .unwrap();
         assert_eq!(status.code(), Some(3));
         spoken(&path, "bye").await;
         let left = proc::pids()
@@ -244,7 +252,10 @@ mod tests {
         )
         .unwrap();
         spoken(&path, "up").await;
-        let status = process.end(Duration::from_millis(50)).await.unwrap();
+        let status = process
+            .end(tokio::time::sleep(Duration::from_millis(50)))
+            .await
+            .unwrap();
         assert_eq!(
             std::os::unix::process::ExitStatusExt::signal(&status),
             Some(9)

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::journal::{Journal, Memory};
-use super::pod::Machine;
+use super::machine::Machine;
 use super::state_dir;
+use super::stop::Stop;
 use super::timers::Timers;
 use crate::store::{Id, Kind, Store};
 
@@ -48,7 +49,9 @@ pub(super) struct Reconciler {
 
 /// A pod that exists.
 pub(super) struct Handle {
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
+    /// Between SIGTERM and SIGKILL.
+    pub(super) grace: Duration,
     /// Its task is over: no process of it is left.
     pub(super) ended: bool,
     /// Generation of the Sandbox it was made from.
@@ -56,9 +59,9 @@ pub(super) struct Handle {
 }
 
 impl Reconciler {
-    pub(super) fn new(machine: Arc<Machine>, journal: Journal) -> Self {
+    pub(super) fn new(store: Store, machine: Arc<Machine>, journal: Journal) -> Self {
         Self {
-            store: machine.store.clone(),
+            store,
             machine,
             journal,
             pods: HashMap::new(),
@@ -143,7 +146,7 @@ impl Reconciler {
     pub(super) fn end_pod(&mut self, key: &SandboxKey) {
         self.store.delete::<Pod>(key);
         match self.pods.get(key) {
-            Some(handle) if !handle.ended => handle.stop.cancel(),
+            Some(handle) if !handle.ended => handle.stop.within(handle.grace),
             _ => {
                 self.pods.remove(key);
                 self.store.remove::<Pod>(key);

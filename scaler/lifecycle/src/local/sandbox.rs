@@ -20,13 +20,15 @@ use reveille_crds::SandboxKey;
 use reveille_crds::names::{annotation, label, name_hash};
 use reveille_crds::sandbox::{OperatingMode, Sandbox, SandboxStatus, ShutdownPolicy};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
+use super::board::{Board, Report};
 use super::conditions::{self, NODE, Verdict};
-use super::environment::Identity;
-use super::pod;
+use super::environment::{Identity, PortMap};
+use super::pod::{self, Address};
 use super::reconcile::{Handle, Reconciler};
-use crate::store::{Kind, SandboxObject};
+use super::stop::Stop;
+use super::volumes::{Access, Folder};
+use crate::store::{Kind, SandboxObject, Store};
 
 /// Labels of a Sandbox that its pod carries too.
 const SHARED_LABELS: [&str; 3] = [label::CLAIM_UID, label::WARM_POOL, label::TEMPLATE_REF_HASH];
@@ -173,15 +175,21 @@ impl Reconciler {
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),
         };
+        let report = report(self.store.clone(), key.clone(), identity.uid.clone());
         self.store.insert(key, pod);
-        let stop = CancellationToken::new();
-        let machine = Arc::clone(&self.machine);
+        let (stop, grace) = (Stop::default(), pod::grace(&spec));
+        let folders = templates.into_iter().map(|volume| Folder {
+            path: self.machine.state.volume(key, &volume),
+            volume,
+            access: Access::Sole,
+        });
         let pod = pod::Pod {
-            machine,
-            key: key.clone(),
+            machine: Arc::clone(&self.machine),
             identity,
+            folders: folders.collect(),
+            address: Address::Shared,
+            board: Arc::new(Board::new(&spec, None, report)),
             spec,
-            templates,
             stop: stop.clone(),
         };
         let task = self.tasks.spawn(pod.run());
@@ -191,12 +199,39 @@ impl Reconciler {
             key.clone(),
             Handle {
                 stop,
+                grace,
                 ended: false,
                 generation,
             },
         );
         Ok(())
     }
+}
+
+/// Writes statuses, and where the ports are, into the store's pod while it is this one.
+fn report(store: Store, key: SandboxKey, uid: String) -> Report {
+    Box::new(move |status, ports| {
+        store.update(&key, |pod: &mut Pod| {
+            if pod.metadata.uid.as_deref() != Some(&uid) {
+                return;
+            }
+            if !ports.is_empty()
+                && let Ok(ports) = port_map(ports)
+            {
+                let annotations = pod.metadata.annotations.get_or_insert_default();
+                annotations.insert(annotation::PORTS.to_owned(), ports);
+            }
+            pod.status = Some(status.clone());
+        });
+    })
+}
+
+fn port_map(ports: &[PortMap]) -> serde_json::Result<String> {
+    let map: BTreeMap<u16, u16> = ports
+        .iter()
+        .map(|port| (port.container, port.local))
+        .collect();
+    serde_json::to_string(&map)
 }
 
 /// The controlling owner.

@@ -82,9 +82,12 @@ impl StateDir {
         self.root.join("run")
     }
 
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     pub(super) fn volume(&self, sandbox: &SandboxKey, template: &str) -> PathBuf {
-        self.root
-            .join("volumes")
+        self.volumes()
             .join(sandbox.namespace())
             .join(format!("{template}-{}", sandbox.name()))
     }
@@ -97,12 +100,8 @@ impl StateDir {
         self.root.join("trash")
     }
 
-    pub(super) fn log(&self, sandbox: &SandboxKey, container: &str) -> PathBuf {
-        let folder = self
-            .root
-            .join("logs")
-            .join(sandbox.namespace())
-            .join(sandbox.name());
+    pub(super) fn log(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
+        let folder = self.root.join("logs").join(namespace).join(pod);
         folder.join(format!("{container}.log"))
     }
 

@@ -4,17 +4,35 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
-use parking_lot::Mutex;
-use reveille_crds::SandboxKey;
-
 use super::mounts::Mounts;
 use super::state_dir::StateDir;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use parking_lot::Mutex;
 
 /// Volumes that living pods use: a second writer is refused, whatever led to it.
 #[derive(Clone, Default)]
 pub(super) struct InUse {
     by_folder: Arc<Mutex<HashMap<PathBuf, String>>>,
+}
+
+/// A folder that is a volume of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Name of the volume in the pod's spec.
+    pub volume: String,
+    /// Created if missing.
+    pub path: PathBuf,
+    /// Whether others may have it too.
+    pub access: Access,
+}
+
+/// Whether two living pods may have the same folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A second pod waits until the first has ended.
+    Sole,
+    /// Any number.
+    Shared,
 }
 
 /// The folders of a pod, by volume name; its own until dropped.
@@ -25,16 +43,15 @@ pub(super) struct Volumes {
 }
 
 impl Volumes {
-    /// Creates what is missing. `templates` are the names of the volume claim templates.
+    /// Creates what is missing: `given`, and the spec's emptyDirs.
     ///
     /// # Errors
     /// One sentence that says which volume cannot be had, and why.
     pub(super) fn prepare(
         state: &StateDir,
         in_use: &InUse,
-        sandbox: &SandboxKey,
         pod: &str,
-        templates: &[String],
+        given: &[Folder],
         spec: &PodSpec,
     ) -> Result<Self, String> {
         let mut volumes = Self {
@@ -42,15 +59,22 @@ impl Volumes {
             pod: pod.to_owned(),
             in_use: in_use.clone(),
         };
-        for name in templates {
-            let folder = state.volume(sandbox, name);
-            let mut used = in_use.by_folder.lock();
-            let user = used.entry(folder.clone()).or_insert_with(|| pod.to_owned());
-            if user != pod {
-                return Err(format!("volume {name:?} is in use by another pod ({user})"));
+        for Folder {
+            volume,
+            path,
+            access,
+        } in given
+        {
+            if *access == Access::Sole {
+                let mut used = in_use.by_folder.lock();
+                let user = used.entry(path.clone()).or_insert_with(|| pod.to_owned());
+                if user != pod {
+                    return Err(format!(
+                        "volume {volume:?} is in use by another pod ({user})"
+                    ));
+                }
             }
-            drop(used);
-            volumes.add(name, folder)?;
+            volumes.add(volume, path.clone())?;
         }
         for volume in spec
             .volumes
@@ -58,7 +82,7 @@ impl Volumes {
             .flatten()
             .filter(|volume| volume.empty_dir.is_some())
         {
-            if !templates.contains(&volume.name) {
+            if given.iter().all(|folder| folder.volume != volume.name) {
                 volumes.add(&volume.name, state.scratch(pod).join(&volume.name))?;
             }
         }
@@ -66,12 +90,14 @@ impl Volumes {
     }
 
     fn add(&mut self, name: &str, folder: PathBuf) -> Result<(), String> {
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            format!(
-                "volume {name:?}: folder {} cannot be created: {error}",
-                folder.display()
-            )
-        })?;
+        if !folder.exists() {
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                format!(
+                    "volume {name:?}: folder {} cannot be created: {error}",
+                    folder.display()
+                )
+            })?;
+        }
         let text = folder.into_os_string().into_string();
         let text = text
             .map_err(|path| format!("volume {name:?}: folder {} is not UTF-8", path.display()))?;

@@ -184,7 +184,7 @@ async fn a_recorded_pid_that_is_somebody_elses_now_is_left_alone() {
     assert_eq!(orphans::end_all(dir.path()).await, Ok(0));
     let alive = tokio::time::timeout(Duration::from_millis(50), stranger.exited()).await;
     assert!(alive.is_err(), "the stranger lives");
-    stranger.end(Duration::ZERO).await.unwrap();
+    stranger.end(std::future::ready(())).await.unwrap();
 }
 
 #[tokio::test]
