@@ -87,6 +87,31 @@ impl Log {
         lines.iter().filter(holds).count()
     }
 
+    /// The last JSON line up to now whose message holds `text`.
+    pub(crate) fn last(&self, text: &str) -> Option<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines
+            .iter()
+            .rev()
+            .filter(|line| line.contains(text))
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|event| {
+                event["message"]
+                    .as_str()
+                    .is_some_and(|message| message.contains(text))
+            })
+    }
+
+    /// Lines up to now, of whatever form, that hold `text`.
+    pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        lines
+            .iter()
+            .filter(|line| line.contains(text))
+            .cloned()
+            .collect()
+    }
+
     /// The last lines, as text.
     pub(crate) fn tail(&self) -> String {
         let lines = self.lines.lock().unwrap();

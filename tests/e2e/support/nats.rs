@@ -89,6 +89,7 @@ fn program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools.sh");
         let output = Command::new(script)
+            .args(["--path", "nats-server"])
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
