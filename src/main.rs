@@ -1,10 +1,14 @@
 //! Starts the command, and is the only place that reads the environment and names exit codes.
 
+mod activator;
 mod admin;
 mod carrier;
 mod cli;
+mod cluster;
 mod crds;
+mod listen;
 mod running;
+mod scaler;
 mod shutdown;
 mod standalone;
 mod telemetry;
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
             };
             standalone::run(*args, &telemetry, environment)
         }
+        Command::Activator(args) => activator::run(*args, &telemetry),
+        Command::Scaler(args) => scaler::run(*args, &telemetry),
         Command::Crds(args) => crds::run(&args),
         Command::ExampleAgent { args } => {
             return reveille_example_agent::start(iter::once("example-agent".into()).chain(args));

@@ -9,8 +9,20 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Part {
     Activator,
     Scaler,
+    /// Carries messages between the two.
+    Carrier,
+    /// The operators' listener.
     Admin,
+    /// Runs agents as processes.
     Controller,
+    /// Looks which kinds the Kubernetes API has.
+    Discovery,
+    /// Follows the objects of the Kubernetes API.
+    Watch,
+    /// Follows the activators' pods.
+    Members,
+    /// Holds the lease of the leader.
+    Lease,
 }
 
 /// The parts that have not ended.
@@ -19,6 +31,9 @@ pub(crate) struct Running {
     tasks: JoinSet<(Part, anyhow::Result<()>)>,
     parts: Vec<Part>,
 }
+
+/// Once none of these parts runs any more, that is cancelled.
+pub(crate) type Stage<'a> = (&'a [Part], &'a CancellationToken);
 
 impl Running {
     pub(crate) fn spawn<E>(
@@ -33,13 +48,24 @@ impl Running {
             .spawn(async move { (part, run.await.map_err(anyhow::Error::from)) });
     }
 
-    /// Waits for all. Any end asks for the drain; the scaler and the operators' listener stop after the
-    /// activator, the agents last. The first failure is the outcome.
+    /// The same for a part that cannot fail.
+    pub(crate) fn spawn_sure(
+        &mut self,
+        part: Part,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.spawn(part, async {
+            run.await;
+            anyhow::Ok(())
+        });
+    }
+
+    /// Waits for all. Any end asks for the drain; the rest is stopped stage by stage. The first failure is
+    /// the outcome.
     pub(crate) async fn stop_in_order(
         mut self,
         drain: &CancellationToken,
-        inner: &CancellationToken,
-        agents: &CancellationToken,
+        stages: &[Stage<'_>],
     ) -> anyhow::Result<()> {
         let mut outcome = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
@@ -49,13 +75,14 @@ impl Running {
             {
                 outcome = Err(error);
             }
-            self.parts.retain(|running| *running != part);
-            drain.cancel();
-            if !self.parts.contains(&Part::Activator) {
-                inner.cancel();
+            if let Some(at) = self.parts.iter().position(|running| *running == part) {
+                self.parts.swap_remove(at);
             }
-            if self.parts == [Part::Controller] {
-                agents.cancel();
+            drain.cancel();
+            for (before, stage) in stages {
+                if !before.iter().any(|part| self.parts.contains(part)) {
+                    stage.cancel();
+                }
             }
         }
         outcome

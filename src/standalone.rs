@@ -5,17 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use prometheus_client::registry::Registry;
 use reveille_crds::change::Change;
 use reveille_lifecycle::local::{self, Controller};
 use reveille_lifecycle::manifest;
 use reveille_lifecycle::object::Object;
 use reveille_lifecycle::store::Store;
-use reveille_scaler::api;
+use reveille_scaler::config::{Config, fixed_members};
+use reveille_scaler::{Objects, api};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{BadConfiguration, StandaloneArgs};
 use crate::running::{Part, Running};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
 use crate::telemetry::{self, TelemetryArgs};
 use crate::welcome::{self, Addresses};
-use crate::{admin, carrier};
+use crate::{admin, carrier, listen};
 
 /// Changes on their way from the store to one reader. The store coalesces behind it, so this only
 /// smooths scheduling: a fleet of 10,000 loads in forty bursts.
@@ -72,11 +71,7 @@ pub(crate) fn run(
             .collect(),
         env,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(serve(args, human, config, objects))
+    shutdown::run(|shutdown| serve(args, human, config, objects, shutdown))
 }
 
 /// `--state-dir`, else the user's (XDG Base Directory Specification, `XDG_STATE_HOME`).
@@ -109,11 +104,10 @@ async fn serve(
     human: bool,
     config: local::Config,
     objects: Vec<Object>,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let shutdown = Shutdown::default();
-    let signals = tokio::spawn(shutdown.listen().context("installing signal handlers")?);
-    let clients = bind(args.activator.listen, "--listen").await?;
-    let operators = bind(args.admin, "--admin").await?;
+    let clients = listen::bind_open(args.activator.listen, "--listen").await?;
+    let operators = listen::bind_open(args.admin, "--admin").await?;
     let addresses = Addresses {
         clients: clients.local_addr()?,
         operators: operators.local_addr()?,
@@ -127,27 +121,13 @@ async fn serve(
             welcome::text(&store, &args.activator.domain, addresses).await
         );
     }
-    let outcome = Parts {
+    let parts = Parts {
         args,
         addresses,
         store,
         controller,
-    }
-    .run(clients, operators, &shutdown)
-    .await;
-    shutdown.now.cancel();
-    signals.await.context("the signal listener")?;
-    outcome
-}
-
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address}; choose another address with {flag}"))?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, flag, "listening beyond this machine without authentication: whoever reaches it can wake and use every sandbox");
-    }
-    Ok(listener)
+    };
+    parts.run(clients, operators, &shutdown).await
 }
 
 /// What the loop is made of.
@@ -176,60 +156,81 @@ impl Parts {
         let activator_metrics = reveille_activator::Metrics::register(&mut registry);
         let scaler_metrics = reveille_scaler::metrics::Metrics::register(&mut registry);
         let inner = CancellationToken::new();
-        let mut pumps = JoinSet::new();
-        let ends = match &args.nats {
-            None => carrier::in_process(),
-            Some(url) => carrier::over_nats(url, MEMBER, &mut pumps, inner.clone()).await?,
-        };
+        let agents = CancellationToken::new();
+        let mut parts = Running::default();
+        let (of_activator, of_scaler) = carry(&args, &mut parts, &inner).await?;
         let (router, api) = api::router();
+        let mut pumps = JoinSet::new();
         let (changes_of_activator, mut known_to_activator) = pump(&store, &mut pumps, &inner);
         let (changes_of_scaler, mut known_to_scaler) = pump(&store, &mut pumps, &inner);
         // The scaler's inbox must outlive the activator, which stops first.
-        let inbox = ends.activator.to_scaler.clone();
-        let agents = CancellationToken::new();
-        let readiness = readiness(&known_to_scaler, &ends.activator.link, &shutdown.drain);
+        let inbox = of_activator.to_scaler.clone();
+        let readiness = readiness(&known_to_scaler, &of_activator.link, &shutdown.drain);
 
-        let mut parts = Running::default();
         parts.spawn(Part::Controller, controller.run(agents.clone()));
-        parts.spawn(
-            Part::Scaler,
-            reveille_scaler::run(
-                scaler_config(&args),
-                changes_of_scaler,
-                store,
-                ends.scaler,
-                scaler_metrics,
-                api,
-                inner.clone(),
-            ),
+        let scaler = reveille_scaler::run(
+            scaler_config(&args),
+            changes_of_scaler,
+            Objects::Memory(store),
+            of_scaler,
+            scaler_metrics,
+            api,
+            inner.clone(),
         );
-        parts.spawn(
-            Part::Admin,
-            admin::serve(operators, router, registry, readiness, inner.clone()),
-        );
+        parts.spawn(Part::Scaler, scaler);
+        let operating = admin::serve(operators, router, registry, readiness, inner.clone());
+        parts.spawn(Part::Admin, operating);
         let activator = reveille_activator::run(
             activator_config(&args, addresses),
             clients,
-            changes_of_activator,
-            ends.activator,
+            sight(changes_of_activator),
+            of_activator,
             activator_metrics,
+            watch::channel(false).0,
             shutdown.drain.clone(),
         );
-        // A second signal drops the activator where it stands, and its connections with it.
-        let now = shutdown.now.clone();
-        parts.spawn(Part::Activator, async move {
-            now.run_until_cancelled(activator).await.unwrap_or(Ok(()))
-        });
+        parts.spawn(Part::Activator, shutdown.unless_now(activator));
         // A part that failed knows nothing; its end is told below.
         let _ = known_to_activator.wait_for(|known| *known).await;
         let _ = known_to_scaler.wait_for(|known| *known).await;
         tracing::info!(listen = %addresses.clients, admin = %addresses.operators, "serving");
 
-        let outcome = parts.stop_in_order(&shutdown.drain, &inner, &agents).await;
+        let stages = [
+            (&[Part::Activator][..], &inner),
+            (
+                &[Part::Activator, Part::Scaler, Part::Admin, Part::Carrier][..],
+                &agents,
+            ),
+        ];
+        let outcome = parts.stop_in_order(&shutdown.drain, &stages).await;
         drop(inbox);
         while pumps.join_next().await.is_some() {}
         outcome
     }
+}
+
+/// Within the process nothing that is known can be out of date.
+fn sight(changes: mpsc::Receiver<Change>) -> reveille_activator::Watch {
+    let current = watch::channel(true).1;
+    reveille_activator::Watch { changes, current }
+}
+
+/// Within the process, or over NATS with one connection for each end, as if they were far apart.
+async fn carry(
+    args: &StandaloneArgs,
+    parts: &mut Running,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<(reveille_activator::Carrier, reveille_scaler::Carrier)> {
+    if args.carrier.nats.is_empty() {
+        return Ok(carrier::in_process());
+    }
+    let name = MEMBER.to_owned();
+    let (of_activator, carry) =
+        carrier::nats::for_activator(&args.carrier, name, shutdown.clone()).await?;
+    parts.spawn_sure(Part::Carrier, carry);
+    let (of_scaler, carry) = carrier::nats::for_scaler(&args.carrier, shutdown.clone()).await?;
+    parts.spawn(Part::Carrier, carry);
+    Ok((of_activator, of_scaler))
 }
 
 /// Ready once everything is known, while not stopping and while the carrier is up. Warm traffic flows
@@ -282,32 +283,23 @@ fn pump(
 }
 
 fn activator_config(args: &StandaloneArgs, addresses: Addresses) -> reveille_activator::Config {
-    let flags = &args.activator;
+    let fallback = || format!("http://{}", addresses.operators);
+    let is_remote = !args.carrier.nats.is_empty();
     reveille_activator::Config {
         name: MEMBER.to_owned(),
-        domain: flags.domain.clone(),
-        total_parked: flags.max_parked,
-        connections: flags.max_connections,
-        wakes_per_caller: flags.wakes_per_caller,
-        wakes_per_sandbox: flags.wakes_per_sandbox,
-        response_header_timeout: flags.response_header_timeout,
-        grace: flags.grace,
-        wake_unmanaged: args.scaler.wake_unmanaged,
-        fallback_api: args
-            .nats
-            .is_some()
-            .then(|| format!("http://{}", addresses.operators)),
-        ..reveille_activator::Config::default()
+        wake_unmanaged: args.policy.wake_unmanaged,
+        fallback_apis: is_remote.then(fallback).into_iter().collect(),
+        ..args.activator.config()
     }
 }
 
-fn scaler_config(args: &StandaloneArgs) -> reveille_scaler::config::Config {
-    reveille_scaler::config::Config {
-        members: vec![MEMBER.into()],
-        wake_unmanaged: args.scaler.wake_unmanaged,
+fn scaler_config(args: &StandaloneArgs) -> Config {
+    Config {
+        members: fixed_members([MEMBER.into()]),
+        wake_unmanaged: args.policy.wake_unmanaged,
         // There is no API server to be spared: a write is a change in memory.
         writes_per_second: 100_000,
         write_burst: 100_000,
-        ..reveille_scaler::config::Config::default()
+        ..Config::default()
     }
 }

@@ -14,6 +14,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::BadConfiguration;
 
+/// Target of the NATS client's log.
+const NATS_CLIENT: &str = "async_nats";
+
 /// How this process speaks.
 #[derive(Debug, Args)]
 pub(crate) struct TelemetryArgs {
@@ -47,7 +50,13 @@ pub(crate) enum LogFormat {
 /// # Errors
 /// If the filter does not parse.
 pub(crate) fn init(args: &TelemetryArgs) -> Result<bool, BadConfiguration> {
-    let filter = EnvFilter::try_new(&args.log)
+    // The NATS client tells of each of its steps as news; what matters of them is told by whoever has one.
+    let log = if args.log.contains(NATS_CLIENT) {
+        args.log.clone()
+    } else {
+        format!("{},{NATS_CLIENT}=warn", args.log)
+    };
+    let filter = EnvFilter::try_new(log)
         .map_err(|error| BadConfiguration(format!("--log {:?}: {error}", args.log)))?;
     let human = match args.log_format {
         LogFormat::Auto => io::stderr().is_terminal(),

@@ -110,7 +110,7 @@ pub(crate) struct TrackedBody {
     /// The last frame was taken, or the stream failed.
     ended: bool,
     connection: Option<Connection>,
-    _activity: Activity,
+    activity: Activity,
     _serving: Serving,
 }
 
@@ -125,7 +125,7 @@ impl TrackedBody {
             incoming,
             ended: false,
             connection: Some(connection),
-            _activity: activity,
+            activity,
             _serving: serving,
         }
     }
@@ -161,8 +161,11 @@ impl HttpBody for TrackedBody {
 impl Drop for TrackedBody {
     fn drop(&mut self) {
         let connection = self.connection.take();
+        // A pod that is on its way out gets no idle connection: its server may wait for them to close. It
+        // may begin to go in this very moment; then the connection is closed like any that nobody uses.
         if self.is_end_stream()
             && let Some(connection) = connection
+            && self.activity.slot().has_pod(connection.pod())
         {
             connection.release();
         }

@@ -16,6 +16,8 @@ pub struct Config {
     pub default_namespace: String,
     /// Container port of a request that names none.
     pub default_port: u16,
+    /// Whether `X-Sandbox-Pod-IP` may be a loopback address, as pods on this machine have.
+    pub allow_loopback_pod_ip: bool,
     /// Most requests parked at a time, over all sandboxes.
     pub total_parked: u32,
     /// Most client connections open at a time.
@@ -44,9 +46,13 @@ pub struct Config {
     pub wake_burst: u32,
     /// Interval of activity reports.
     pub report_interval: Duration,
-    /// Base URL (`http://host:port`) of the scaler's HTTP API, for wakes while the carrier is down.
-    pub fallback_api: Option<String>,
-    /// Longest time of one call to that API.
+    /// Time between knowing all sandboxes and taking clients: more than a drain and a write of the
+    /// scalers take together, since a sleep that was decided without this activator may still land.
+    pub settle: Duration,
+    /// Base URLs (`http://host:port`) of the scalers' HTTP API, for wakes while the carrier is down or
+    /// does not answer.
+    pub fallback_apis: Vec<String>,
+    /// Longest time of one call to one of them.
     pub fallback_timeout: Duration,
 }
 
@@ -57,6 +63,7 @@ impl Default for Config {
             domain: "sandbox.localhost".to_owned(),
             default_namespace: DEFAULT_NAMESPACE.to_owned(),
             default_port: DEFAULT_PORT,
+            allow_loopback_pod_ip: false,
             total_parked: 100_000,
             connections: 110_000,
             header_bytes: 64 * 1024,
@@ -71,7 +78,8 @@ impl Default for Config {
             wakes_per_sandbox: 0,
             wake_burst: 10,
             report_interval: Duration::from_secs(1),
-            fallback_api: None,
+            settle: Duration::ZERO,
+            fallback_apis: Vec::new(),
             fallback_timeout: Duration::from_secs(2),
         }
     }

@@ -9,15 +9,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
-use reveille_activator_core::view::Limits;
+use reveille_activator_core::view::{Limits, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Change;
 use reveille_crds::index::Index;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use crate::Watch;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::slot::{Dirty, Slot};
+use crate::sight::Sight;
+use crate::slot::{Dirty, Facts, Slot};
+use crate::upstream::Upstream;
 
 mod project;
 
@@ -29,6 +32,7 @@ pub(crate) struct Directory {
     hasher: RandomState,
     shards: Box<[Shard]>,
     synced: watch::Sender<bool>,
+    sight: Arc<Sight>,
 }
 
 #[derive(Default)]
@@ -41,22 +45,29 @@ struct Shard {
     dirty: Arc<Dirty>,
 }
 
+/// What a name stands for.
+pub(crate) struct Found {
+    pub(crate) slot: Arc<Slot>,
+    /// The name is that of a Sandbox behind a claim, not the target's key.
+    pub(crate) is_alias: bool,
+}
+
 impl Directory {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             synced: watch::Sender::new(false),
+            sight: Arc::new(Sight::new()),
         }
     }
 
     /// The slot of a sandbox, by its own name or by that of the claim that stands for it.
-    pub(crate) fn find(&self, name: &SandboxKey) -> Option<Arc<Slot>> {
+    pub(crate) fn find(&self, name: &SandboxKey) -> Option<Found> {
         let shard = self.shard(name);
-        if let Some(slot) = shard.targets.read().get(name) {
-            return Some(Arc::clone(slot));
-        }
-        shard.aliases.read().get(name).cloned()
+        let found = |is_alias| move |slot| Found { slot, is_alias };
+        let target = shard.targets.read().get(name).cloned().map(found(false));
+        target.or_else(|| shard.aliases.read().get(name).cloned().map(found(true)))
     }
 
     /// Returns once everything that existed when the watch began is known. Cancel-safe.
@@ -104,6 +115,8 @@ pub(crate) struct Projector {
     /// Slots of targets that are no more, whose requests are not over. A new target of that name goes on
     /// with its slot: reports name targets, so one name must not be counted in two places.
     retired: HashMap<SandboxKey, Weak<Slot>>,
+    /// Holds idle connections to pods, which end with the pod.
+    upstream: Arc<Upstream>,
     unmanaged: Unmanaged,
     metrics: Metrics,
 }
@@ -117,7 +130,12 @@ pub(crate) struct Unmanaged {
 }
 
 impl Projector {
-    pub(crate) fn new(directory: Arc<Directory>, config: &Config, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        upstream: Arc<Upstream>,
+        config: &Config,
+        metrics: Metrics,
+    ) -> Self {
         let unmanaged = Unmanaged {
             is_woken: config.wake_unmanaged,
             limits: config.unmanaged,
@@ -128,16 +146,34 @@ impl Projector {
             index: Index::default(),
             alias: HashMap::new(),
             retired: HashMap::new(),
+            upstream,
             unmanaged,
             metrics,
         }
     }
 
     /// Follows the watch to its end.
-    pub(crate) async fn follow(mut self, mut changes: mpsc::Receiver<Change>) {
-        while let Some(change) = changes.recv().await {
-            self.apply(change);
+    pub(crate) async fn follow(mut self, watch: Watch) {
+        let Watch {
+            mut changes,
+            mut current,
+        } = watch;
+        self.directory.sight.set(*current.borrow_and_update());
+        loop {
+            tokio::select! {
+                // To be blind is told first; that it is over means that the news of it is on its way, which
+                // is why slots then wait for it.
+                biased;
+                Ok(()) = current.changed() => {
+                    self.directory.sight.set(*current.borrow_and_update());
+                }
+                change = changes.recv() => match change {
+                    Some(change) => self.apply(change),
+                    None => break,
+                },
+            }
         }
+        self.directory.sight.set(false);
         tracing::warn!("the watch has ended, serving what was known last");
     }
 
@@ -166,10 +202,19 @@ impl Projector {
         let known = present.or_else(|| self.retired.remove(key)?.upgrade());
         let slot = match known {
             Some(slot) => {
-                slot.observe(view, facts);
+                self.observe(&slot, view, facts);
                 slot
             }
-            None => Slot::new(key.clone(), view, facts, Arc::clone(&shard.dirty)),
+            None => {
+                let (dirty, sight) = (&shard.dirty, &self.directory.sight);
+                Slot::new(
+                    key.clone(),
+                    view,
+                    facts,
+                    Arc::clone(dirty),
+                    Arc::clone(sight),
+                )
+            }
         };
         if is_new {
             shard.targets.write().insert(key.clone(), Arc::clone(&slot));
@@ -201,13 +246,19 @@ impl Projector {
         }
     }
 
+    fn observe(&self, slot: &Slot, view: View, facts: Facts) {
+        if let Some(gone) = slot.observe(view, facts) {
+            self.upstream.drop_pod(&gone);
+        }
+    }
+
     fn remove(&mut self, key: &SandboxKey) {
         let removed = self.directory.shard(key).targets.write().remove(key);
         if let Some(slot) = removed {
             self.metrics.targets.dec();
             self.rename(key, None, &slot);
             let (view, facts) = project::gone(&self.unmanaged);
-            slot.observe(view, facts);
+            self.observe(&slot, view, facts);
             // What is over by now goes; what stays is bounded by the requests in flight.
             self.retired.retain(|_, slot| slot.strong_count() > 0);
             self.retired.insert(key.clone(), Arc::downgrade(&slot));

@@ -133,6 +133,7 @@ impl Error {
                 | Refusal::Failed { reason, .. }
                 | Refusal::Blocked { reason, .. },
             ) => reason,
+            Self::Refused(_, Refusal::Unanswered) => "NoScaler",
             _ => self.kind(),
         }
     }
@@ -165,7 +166,7 @@ impl Error {
             Self::Refused(_, refusal) => match refusal {
                 Refusal::LotFull | Refusal::TotalFull | Refusal::ShuttingDown => Some(SOON),
                 Refusal::Throttled { retry_after } => Some(*retry_after),
-                Refusal::Expired { .. } => Some(AFTER_WAKE),
+                Refusal::Expired { .. } | Refusal::Unanswered => Some(AFTER_WAKE),
                 Refusal::Refused { retry_after, .. } | Refusal::Failed { retry_after, .. } => {
                     *retry_after
                 }
@@ -182,6 +183,7 @@ fn refusal_kind(refusal: &Refusal) -> &'static str {
         Refusal::TotalFull => "total_full",
         Refusal::Throttled { .. } => "throttled",
         Refusal::Expired { .. } => "expired",
+        Refusal::Unanswered => "unanswered",
         Refusal::Refused { .. } => "wake_refused",
         Refusal::Failed { .. } => "wake_failed",
         Refusal::Blocked { .. } => "blocked",
@@ -202,6 +204,10 @@ fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
             Cow::Borrowed("Too many wakes were asked for; try again later.")
         }
         Refusal::Expired { stage, .. } => timed_out(key, Some(stage)),
+        Refusal::Unanswered => Cow::Owned(format!(
+            "No scaler has answered the wake of the backend sandbox: {}",
+            key.name()
+        )),
         Refusal::Refused { message, .. }
         | Refusal::Failed { message, .. }
         | Refusal::Blocked { message, .. } => Cow::Owned(message.to_string()),

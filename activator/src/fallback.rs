@@ -1,5 +1,7 @@
-//! Wakes by the scaler's HTTP API, for the time while the carrier is down.
+//! Wakes by the scalers' HTTP API, for the time while the carrier is down.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,13 +18,29 @@ use crate::config::Config;
 
 /// Most bytes read of an answer; a reason and a sentence fit well.
 const LONGEST_ANSWER: usize = 16 * 1024;
+/// Time for one connection attempt: two resent SYNs would leave the next scaler no time.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// The scaler's API.
+/// Reason of a scaler that cannot take the request now.
+const OVERLOADED: &str = "Unavailable";
+
+/// How often each URL is tried for one wake: behind one of them may be several scalers, and one that died
+/// is still tried for a moment.
+const TRIES: usize = 2;
+
+/// The API of all scalers. Any of them can wake any sandbox, so they are asked in turn until one answers,
+/// beginning with the one that answered last.
 #[derive(Clone, Debug)]
 pub(crate) struct Fallback {
+    apis: Arc<[Api]>,
+    latest: Arc<AtomicUsize>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Api {
     authority: String,
     prefix: String,
-    timeout: Duration,
 }
 
 /// How a call went.
@@ -34,20 +52,55 @@ pub(crate) enum Called {
     Denied(Denial),
     /// Nobody said anything that can be read.
     Unreachable,
+    /// Nothing to go by: somebody may still answer another way, or better.
+    InVain,
 }
 
 impl Fallback {
-    /// `None` if no API is configured, or its URL is not `http://host:port[/prefix]`.
+    /// `None` if no API is configured, or none of the URLs is `http://host:port[/prefix]`.
     pub(crate) fn new(config: &Config) -> Option<Self> {
-        let url = config.fallback_api.as_ref()?;
-        let parsed = Self::parse(url, config.fallback_timeout);
-        if parsed.is_none() {
-            tracing::warn!(url, "fallback api ignored, write http://host:port");
-        }
-        parsed
+        let parse = |url: &String| {
+            let api = Api::parse(url);
+            if api.is_none() {
+                tracing::warn!(url, "fallback api ignored, write http://host:port");
+            }
+            api
+        };
+        let apis: Arc<[Api]> = config.fallback_apis.iter().filter_map(parse).collect();
+        (!apis.is_empty()).then(|| Self {
+            apis,
+            latest: Arc::default(),
+            timeout: config.fallback_timeout,
+        })
     }
 
-    fn parse(url: &str, timeout: Duration) -> Option<Self> {
+    /// Asks for a wake on behalf of so many parked requests.
+    pub(crate) async fn wake(self, key: SandboxKey, waiting: usize) -> Called {
+        let first = self.latest.load(Ordering::Relaxed);
+        let mut called = Called::Unreachable;
+        for turn in 0..self.apis.len() * TRIES {
+            let number = (first + turn) % self.apis.len();
+            let call = self.apis[number].post(&key, waiting);
+            let Ok(Some((status, retry_after, body))) =
+                tokio::time::timeout(self.timeout, call).await
+            else {
+                continue;
+            };
+            match read(status, retry_after, &body) {
+                Called::Unreachable => {}
+                Called::InVain => called = Called::InVain,
+                answer => {
+                    self.latest.store(number, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+        called
+    }
+}
+
+impl Api {
+    fn parse(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let authority = uri
             .authority()
@@ -59,16 +112,7 @@ impl Fallback {
                 authority.port_u16().unwrap_or(80)
             ),
             prefix: uri.path().trim_end_matches('/').to_owned(),
-            timeout,
         })
-    }
-
-    /// Asks for a wake on behalf of so many parked requests.
-    pub(crate) async fn wake(self, key: SandboxKey, waiting: usize) -> Called {
-        match tokio::time::timeout(self.timeout, self.post(&key, waiting)).await {
-            Ok(Some((status, retry_after, body))) => read(status, retry_after, &body),
-            Ok(None) | Err(_) => Called::Unreachable,
-        }
     }
 
     async fn post(
@@ -89,7 +133,8 @@ impl Fallback {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .ok()?;
-        let stream = TokioIo::new(TcpStream::connect(&self.authority).await.ok()?);
+        let stream = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(&self.authority));
+        let stream = TokioIo::new(stream.await.ok()?.ok()?);
         let (mut sender, connection) = http1::handshake(stream).await.ok()?;
         let exchange = async move {
             let response = sender.send_request(request).await.ok()?;
@@ -135,6 +180,11 @@ fn read(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Calle
     let Some(reason) = text("reason") else {
         return Called::Unreachable;
     };
+    // The first says that this scaler has not heard of a sandbox that is known here, the second that it has
+    // too much to do: neither is about the sandbox.
+    if status == StatusCode::NOT_FOUND || reason == OVERLOADED {
+        return Called::InVain;
+    }
     let kind = if status.is_server_error() {
         DenialKind::Failed
     } else {

@@ -29,6 +29,7 @@ mod report;
 mod rescue;
 mod route;
 mod server;
+mod sight;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use crate::fallback::Fallback;
 use crate::inbox::Inbox;
 use crate::parking::Parking;
 use crate::report::Reporter;
+use crate::upstream::Upstream;
 use crate::wake::Wakes;
 
 /// The way to the scalers, be it channels of this process or NATS.
@@ -66,11 +68,22 @@ pub struct Carrier {
     pub link: watch::Receiver<bool>,
 }
 
+/// What tells the activator which sandboxes there are.
+#[derive(Debug)]
+pub struct Watch {
+    /// All that exists, then whatever becomes of it.
+    pub changes: mpsc::Receiver<Change>,
+    /// False while something known may be out of date. What is known is served then, and nothing is put to
+    /// sleep: an activator that cannot see a sandbox go would send to whoever has its address next.
+    pub current: watch::Receiver<bool>,
+}
+
 /// What every connection shares.
 pub(crate) struct Activator {
     pub(crate) config: Config,
     pub(crate) directory: Arc<Directory>,
     pub(crate) parking: Parking,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) metrics: Metrics,
 }
 
@@ -82,24 +95,31 @@ pub enum Error {
     Listener(#[from] std::io::Error),
 }
 
-/// Serves until `shutdown` is cancelled and in-flight work is done or the grace is over.
+/// Serves until `shutdown` is cancelled and in-flight work is done or the grace is over. `serving` is told
+/// when clients are taken: once it is known what exists, and that has settled.
 ///
 /// # Errors
 /// If the listener fails for good.
 pub async fn run(
     config: Config,
     listener: tokio::net::TcpListener,
-    changes: mpsc::Receiver<Change>,
+    watch: Watch,
     carrier: Carrier,
     metrics: Metrics,
+    serving: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let closing = shutdown.child_token();
-    let (activator, background) = assemble(config, changes, carrier, metrics, closing.clone());
+    let settle = config.settle;
+    let (activator, background) = assemble(config, watch, carrier, metrics, closing.clone());
     // Until it is known what exists, clients wait in the listener's backlog rather than hear 404.
-    closing
-        .run_until_cancelled(activator.directory.synced())
-        .await;
+    let settled = async {
+        activator.directory.synced().await;
+        tokio::time::sleep(settle).await;
+    };
+    if closing.run_until_cancelled(settled).await.is_some() {
+        serving.send_replace(true);
+    }
     let served = server::serve(listener, Arc::clone(&activator), closing.clone()).await;
     // A listener that failed ends what is parked as a shutdown does.
     closing.cancel();
@@ -112,7 +132,7 @@ pub async fn run(
 /// Builds what connections share and starts what runs beside them.
 pub(crate) fn assemble(
     config: Config,
-    changes: mpsc::Receiver<Change>,
+    watch: Watch,
     carrier: Carrier,
     metrics: Metrics,
     closing: CancellationToken,
@@ -151,9 +171,15 @@ pub(crate) fn assemble(
         full_report,
         metrics: metrics.clone(),
     };
-    let projector = Projector::new(Arc::clone(&directory), &config, metrics.clone());
+    let upstream = Arc::new(Upstream::new());
+    let projector = Projector::new(
+        Arc::clone(&directory),
+        Arc::clone(&upstream),
+        &config,
+        metrics.clone(),
+    );
     let mut tasks = JoinSet::new();
-    tasks.spawn(projector.follow(changes));
+    tasks.spawn(projector.follow(watch));
     tasks.spawn(inbox.follow(from_scaler));
     tasks.spawn(reporter.run());
     let parking = Parking::new(&config, wakes, metrics.clone());
@@ -162,6 +188,7 @@ pub(crate) fn assemble(
             config,
             directory,
             parking,
+            upstream,
             metrics,
         }),
         Background { tasks },

@@ -2,11 +2,11 @@
 //!
 //! The client reconnects and resubscribes by itself. While it is away the link says so: wakes then go
 //! another way, a Wake that is still in the queue is dropped as stale, and reports are made up for by
-//! a full one when the link returns.
+//! a full one when the link returns. A subscription reaches the server before anything that is published
+//! after it, so whoever hears this activator on a connection is heard by it.
 
 use std::time::Duration;
 
-use async_nats::connection::State;
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use reveille_crds::message::{ToActivator, ToScaler};
@@ -14,17 +14,18 @@ use reveille_crds::subject;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How often the state of the connection is looked at. The client notices a silent link only by the
-/// pings set by whoever connected it (every 5 s).
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest time to hand one message to the client, whose queue fills up only when the server stalls.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before subscribing is tried again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 
 /// Moves messages until `shutdown`, or until the activator's end of `rx` is closed and empty.
+///
+/// `connection` is the number of the client's present connection, counted up by whoever connected it from
+/// the client's events; `None` while there is none.
 pub async fn carry(
     client: async_nats::Client,
+    mut connection: watch::Receiver<Option<u64>>,
     activator: String,
     mut rx: mpsc::Receiver<ToScaler>,
     tx: mpsc::Sender<ToActivator>,
@@ -34,18 +35,20 @@ pub async fn carry(
     let Some(mut inbound) = subscribe(&client, &shutdown).await else {
         return;
     };
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut carried = Link {
+        activator,
+        link,
+        connection: None,
+    };
+    carried.observe(*connection.borrow_and_update());
     loop {
         tokio::select! {
             // The state of the link first: it decides what becomes of the message after it.
             biased;
             () = shutdown.cancelled() => break,
-            _ = look.tick() => observe(&client, &activator, &link),
+            Ok(()) = connection.changed() => carried.observe(*connection.borrow_and_update()),
             message = rx.recv() => match message {
-                Some(message) => {
-                    let is_up = *link.borrow();
-                    publish(&client, &message, is_up).await;
-                }
+                Some(message) => publish(&client, &message, carried.is_up()).await,
                 None => break,
             },
             message = inbound.next() => match message {
@@ -54,9 +57,44 @@ pub async fn carry(
             },
         }
     }
-    link.send_replace(false);
+    carried.link.send_replace(false);
     // What was published before the end is still in the client's queue.
     drop(tokio::time::timeout(PUBLISH_WITHIN, client.flush()).await);
+}
+
+/// What the rest of the activator is told of the connection.
+struct Link {
+    activator: String,
+    link: watch::Sender<bool>,
+    /// Number of the connection that the link stands for.
+    connection: Option<u64>,
+}
+
+impl Link {
+    fn is_up(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// A connection that was lost and made again in one go was down all the same: what was sent meanwhile
+    /// is gone, so the link goes down and up.
+    fn observe(&mut self, connection: Option<u64>) {
+        if connection == self.connection {
+            return;
+        }
+        let activator = &self.activator;
+        if self.is_up() {
+            tracing::warn!(
+                activator,
+                "nats link is down: wakes go by the scaler's api, nothing is put to sleep"
+            );
+            self.link.send_replace(false);
+        }
+        self.connection = connection;
+        if self.is_up() {
+            tracing::info!(activator, "nats link is up");
+            self.link.send_replace(true);
+        }
+    }
 }
 
 /// Subscribes to what scalers say; tries again until it works. `None` on shutdown.
@@ -86,19 +124,6 @@ async fn all(
     Ok(inbound)
 }
 
-fn observe(client: &async_nats::Client, activator: &str, link: &watch::Sender<bool>) {
-    let is_up = client.connection_state() == State::Connected;
-    let is_news = link.send_if_modified(|up| std::mem::replace(up, is_up) != is_up);
-    if is_news && is_up {
-        tracing::info!(activator, "nats link is up");
-    } else if is_news {
-        tracing::warn!(
-            activator,
-            "nats link is down: wakes go by the scaler's api, nothing is put to sleep"
-        );
-    }
-}
-
 async fn publish(client: &async_nats::Client, message: &ToScaler, is_up: bool) {
     // Whatever waits for a link is stale when it returns: a Wake is repeated, a reply is asked for
     // again, and a full report follows.
@@ -122,5 +147,32 @@ async fn receive(message: &async_nats::Message, tx: &mpsc::Sender<ToActivator>) 
         // is dropped is asked for again.
         Ok(message) => drop(tx.send(message).await),
         Err(error) => tracing::debug!(%error, "message ignored"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_made_again_in_one_go_is_news() {
+        let (link, mut told) = watch::channel(false);
+        let mut carried = Link {
+            activator: "one".to_owned(),
+            link,
+            connection: None,
+        };
+        for (connection, is_news, up) in [
+            (Some(1), true, true),
+            (Some(1), false, true),
+            (Some(2), true, true),
+            (None, true, false),
+            (None, false, false),
+            (Some(3), true, true),
+        ] {
+            carried.observe(connection);
+            assert_eq!(told.has_changed().unwrap(), is_news, "{connection:?}");
+            assert_eq!(*told.borrow_and_update(), up, "{connection:?}");
+        }
     }
 }

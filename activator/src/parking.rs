@@ -88,6 +88,7 @@ impl Parking {
         let grant = answer?;
         Ok(Admission {
             endpoint: endpoint(&grant.pod, port, grant.young_until)?,
+            sandbox_uid: Arc::clone(&grant.pod.sandbox_uid),
             waited: Some(Waited {
                 parked: grant.parked,
                 wake: grant.wake.min(grant.parked),
@@ -237,6 +238,8 @@ impl Quotas {
 /// The request may go.
 pub(crate) struct Admission {
     pub(crate) endpoint: Endpoint,
+    /// UID of the Sandbox whose pod that is.
+    pub(crate) sandbox_uid: Arc<str>,
     /// Set if it was parked.
     pub(crate) waited: Option<Waited>,
     /// To be held from here to the first response byte, or failure.
@@ -290,6 +293,7 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
     let endpoint = endpoint(pod, port, release.young_until)?;
     Ok(Admission {
         endpoint,
+        sandbox_uid: Arc::clone(&pod.sandbox_uid),
         waited: None,
         pace: None,
     })

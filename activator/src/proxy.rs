@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Activator;
 use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
+use crate::directory::Found;
 use crate::error::Error;
 use crate::headers;
 use crate::rescue;
@@ -35,7 +36,6 @@ pub(crate) use tally::Tally;
 pub(crate) struct Proxy {
     activator: Arc<Activator>,
     router: Router,
-    upstream: Arc<Upstream>,
     tasks: Tasks,
 }
 
@@ -50,7 +50,6 @@ impl Proxy {
         Self {
             activator,
             router,
-            upstream: Arc::new(Upstream::new()),
             tasks: Tasks::new(),
         }
     }
@@ -60,7 +59,7 @@ impl Proxy {
     }
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {
-        &self.upstream
+        &self.activator.upstream
     }
 
     /// Tunnels and h2 streams.
@@ -118,7 +117,7 @@ impl Proxy {
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
 
         // 3 begin activity
-        let slot = self.find(&target)?;
+        let (slot, only) = self.find(&target)?;
         tally.found(&target.key);
         let activity = slot.begin().by(client.address());
 
@@ -128,9 +127,9 @@ impl Proxy {
         let wait = Wait::begin(target.wait);
         let exchange = Exchange {
             activator: &self.activator,
-            upstream: &self.upstream,
             activity: &activity,
             target: &target,
+            only,
             wait,
             is_upgrade: switch.is_some(),
         };
@@ -140,21 +139,23 @@ impl Proxy {
         self.respond(answer, switch, activity, client, serving)
     }
 
-    /// The slot of the sandbox that the client names.
-    fn find(&self, target: &Target) -> Result<Arc<Slot>, Error> {
-        let Some(slot) = self.activator.directory.find(&target.key) else {
-            return Err(Error::NotFound(target.key.clone()));
-        };
+    /// The slot of the sandbox that the client names, and the UID of the Sandbox that it means alone: a
+    /// claim may get another Sandbox while the request waits. Who names the claim means whichever that is;
+    /// who names a UID, or the Sandbox itself, means one life of that name.
+    fn find(&self, target: &Target) -> Result<(Arc<Slot>, Option<Arc<str>>), Error> {
+        let not_found = || Error::NotFound(target.key.clone());
+        let Found { slot, is_alias } = self
+            .activator
+            .directory
+            .find(&target.key)
+            .ok_or_else(not_found)?;
+        if !is_alias && target.uid.is_none() {
+            return Ok((slot, None));
+        }
+        let present = slot.sandbox_uid().ok_or_else(not_found)?;
         match &target.uid {
-            // A UID names one life of the name; another one is another sandbox.
-            Some(uid)
-                if slot
-                    .sandbox_uid()
-                    .is_none_or(|present| present.as_bytes() != uid.as_bytes()) =>
-            {
-                Err(Error::NotFound(target.key.clone()))
-            }
-            _ => Ok(slot),
+            Some(uid) if present.as_bytes() != uid.as_bytes() => Err(not_found()),
+            _ => Ok((slot, Some(present))),
         }
     }
 

@@ -45,9 +45,10 @@ impl Reporter {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // A link that returns is reported on at once; the order does not matter otherwise.
+                // A link that returns is reported on at once; the order does not matter otherwise. It may
+                // have been down and up again by now, and what was on its way then is lost.
                 biased;
-                Ok(()) = self.link.changed() => {}
+                Ok(()) = self.link.changed() => reports.ask_full(),
                 _ = ticks.tick() => {}
             }
             let is_up = *self.link.borrow_and_update();

@@ -55,6 +55,7 @@ pub(crate) struct Router {
     domain: Box<str>,
     namespace: Box<str>,
     port: u16,
+    allow_loopback: bool,
 }
 
 impl Router {
@@ -63,6 +64,7 @@ impl Router {
             domain: config.domain.trim_matches('.').to_ascii_lowercase().into(),
             namespace: config.default_namespace.as_str().into(),
             port: config.default_port,
+            allow_loopback: config.allow_loopback_pod_ip,
         }
     }
 
@@ -122,7 +124,7 @@ impl Router {
     /// The checks that both ways share, in upstream's order.
     fn target(&self, key: SandboxKey, port: u16, headers: &HeaderMap) -> Result<Target, Error> {
         if let Some(value) = present(headers, header::SANDBOX_POD_IP, BAD_POD_IP)? {
-            check_pod_ip(value)?;
+            check_pod_ip(value, self.allow_loopback)?;
         }
         let uid = present(headers, header::SANDBOX_UID, BAD_UID)?.cloned();
         let wait = single(headers, header::SANDBOX_TIMEOUT, BAD_TIMEOUT)?.and_then(seconds);
@@ -191,7 +193,7 @@ fn port(digits: &[u8]) -> Result<u16, Error> {
 }
 
 /// The hint itself is not believed; one that no pod can have is refused, as upstream does.
-fn check_pod_ip(value: &HeaderValue) -> Result<(), Error> {
+fn check_pod_ip(value: &HeaderValue, allow_loopback: bool) -> Result<(), Error> {
     let address = value
         .to_str()
         .ok()
@@ -202,7 +204,8 @@ fn check_pod_ip(value: &HeaderValue) -> Result<(), Error> {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
-        !(link_local || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+        let loopback = address.is_loopback() && !allow_loopback;
+        !(link_local || loopback || address.is_multicast() || address.is_unspecified())
     });
     allowed.then_some(()).ok_or(Error::Malformed(BAD_POD_IP))
 }

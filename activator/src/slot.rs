@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use reveille_activator_core::activity::Seen;
 use reveille_activator_core::entry::{Arrival, Entry, Outcome, Role, Step};
 use reveille_activator_core::gate::{Drain, DrainAnswer};
 use reveille_activator_core::lot::TicketId;
-use reveille_activator_core::view::{DenialKind, Pod, State, View};
+use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
 use reveille_crds::scaled_sandbox::Readiness;
 use tokio::sync::{Notify, oneshot};
 
 use crate::parking::{Grant, Refusal};
+use crate::sight;
 
 /// Where a request is sent: one port of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub(crate) struct Slot {
     /// Tells the wake task, if there is one, that something changed.
     changed: Notify,
     dirty: Arc<Dirty>,
+    sight: Arc<sight::Sight>,
 }
 
 struct Inner {
@@ -91,7 +93,13 @@ pub(crate) struct Turn {
 }
 
 impl Slot {
-    pub(crate) fn new(key: SandboxKey, view: View, facts: Facts, dirty: Arc<Dirty>) -> Arc<Self> {
+    pub(crate) fn new(
+        key: SandboxKey,
+        view: View,
+        facts: Facts,
+        dirty: Arc<Dirty>,
+        sight: Arc<sight::Sight>,
+    ) -> Arc<Self> {
         let mut entry = Entry::new();
         entry.observe(view, now());
         let inner = Inner {
@@ -105,6 +113,7 @@ impl Slot {
             state: Mutex::new(inner),
             changed: Notify::new(),
             dirty,
+            sight,
         })
     }
 
@@ -144,13 +153,26 @@ impl Slot {
         self.state.lock().facts.websocket_idle
     }
 
-    /// The watch said something.
-    pub(crate) fn observe(&self, view: View, facts: Facts) {
-        let mut state = self.state.lock();
+    /// The watch said something. Gives the UID of the pod that is the target's no more, if it had one.
+    pub(crate) fn observe(&self, view: View, facts: Facts) -> Option<Arc<str>> {
+        let mut state = self.look();
         state.entry.observe(view, now());
-        state.facts = facts;
+        let before = std::mem::replace(&mut state.facts, facts).pod;
+        let present = state.facts.pod.as_ref().map(|pod| &pod.uid);
+        let gone = before.filter(|before| Some(&before.uid) != present);
         drop(state);
         self.changed.notify_one();
+        gone.map(|pod| Arc::clone(&pod.uid))
+    }
+
+    /// Whether that is the pod requests are sent to.
+    pub(crate) fn has_pod(&self, pod: &Arc<str>) -> bool {
+        let state = self.state.lock();
+        state
+            .facts
+            .pod
+            .as_ref()
+            .is_some_and(|present| present.uid == *pod)
     }
 
     /// Where the request may go, or its ticket. `take` gives the payload of a ticket. The flag says that
@@ -161,7 +183,7 @@ impl Slot {
         most: Option<Duration>,
         take: impl FnOnce(Role) -> Result<Waiter, Refusal>,
     ) -> (Arrival<Refusal>, Facts, bool) {
-        let mut state = self.state.lock();
+        let mut state = self.look();
         let arrival = state.entry.arrive(most, take, now());
         let mut needs_task = false;
         if let Arrival::Parked { role, .. } = &arrival {
@@ -188,7 +210,7 @@ impl Slot {
     /// What the wake task is to do; `None` ends the task.
     pub(crate) fn turn(&self) -> Option<Turn> {
         let now = now();
-        let mut state = self.state.lock();
+        let mut state = self.look();
         if !state.entry.is_waking() {
             state.has_task = false;
             return None;
@@ -226,9 +248,12 @@ impl Slot {
         self.tell(|entry| entry.outcome(outcome, now()));
     }
 
-    /// A scaler wants the sandbox to sleep.
+    /// A scaler wants the sandbox to sleep. A watch that does not run would not show the sleep.
     pub(crate) fn drain(&self, drain: Drain) -> DrainAnswer {
-        self.state.lock().entry.drain(drain, now())
+        if self.sight.get() == Sight::Blind {
+            return DrainAnswer::Busy;
+        }
+        self.look().entry.drain(drain, now())
     }
 
     /// A released request got its first response byte, or failed.
@@ -263,8 +288,15 @@ impl Slot {
         }
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Entry<Waiter>)) {
+    /// The state, for what depends on whether the watch runs.
+    fn look(&self) -> MutexGuard<'_, Inner> {
         let mut state = self.state.lock();
+        state.entry.see(self.sight.get());
+        state
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Entry<Waiter>)) {
+        let mut state = self.look();
         change(&mut state.entry);
         let has_task = state.has_task;
         drop(state);

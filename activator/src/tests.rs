@@ -7,7 +7,6 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::{Change, PodFacts, SandboxFacts};
-use reveille_crds::labels::Labels;
 use reveille_crds::message::{Outcome, OutcomeKind, ToActivator, ToScaler, Wake};
 use reveille_crds::sandbox::OperatingMode;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::directory::Projector;
 use crate::parking::{Admission, Refusal};
 use crate::slot::Slot;
-use crate::{Activator, Background, Carrier, Config, Metrics, assemble};
+use crate::{Activator, Background, Carrier, Config, Metrics, Watch, assemble};
 
 mod directory;
 mod drains;
@@ -36,6 +35,8 @@ struct World {
     from_activator: mpsc::Receiver<ToScaler>,
     to_activator: mpsc::Sender<ToActivator>,
     link: watch::Sender<bool>,
+    /// Whether the watch runs.
+    current: watch::Sender<bool>,
     closing: CancellationToken,
     _background: Background,
     _changes: mpsc::Sender<Change>,
@@ -53,21 +54,28 @@ impl World {
         let (link, link_rx) = watch::channel(true);
         let closing = CancellationToken::new();
         let metrics = Metrics::register(&mut Registry::default());
+        let (current, seen) = watch::channel(true);
+        let watch = Watch {
+            changes,
+            current: seen,
+        };
         let carrier = Carrier {
             to_scaler,
             from_scaler,
             link: link_rx,
         };
         let (activator, background) =
-            assemble(config, changes, carrier, metrics.clone(), closing.clone());
+            assemble(config, watch, carrier, metrics.clone(), closing.clone());
         let directory = Arc::clone(&activator.directory);
-        let projector = Projector::new(directory, &activator.config, metrics);
+        let upstream = Arc::clone(&activator.upstream);
+        let projector = Projector::new(directory, upstream, &activator.config, metrics);
         Self {
             activator,
             projector,
             from_activator,
             to_activator,
             link,
+            current,
             closing,
             _background: background,
             _changes: changes_tx,
@@ -119,6 +127,7 @@ impl World {
             .directory
             .find(&key(name))
             .expect("the sandbox is known")
+            .slot
     }
 
     /// A client that asks for the sandbox; it holds its place until the task ends.
@@ -187,18 +196,9 @@ fn key(name: &str) -> SandboxKey {
 fn sandbox(name: &str, epoch: u64, mode: OperatingMode) -> SandboxFacts {
     SandboxFacts {
         uid: format!("uid-{name}").into(),
-        created: None,
-        labels: Labels::default(),
         mode,
         epoch,
-        hold: None,
-        shutdown_time: None,
-        deleting: false,
-        pool_member: false,
-        claim: None,
-        claim_uid: None,
-        has_volumes: false,
-        fault: None,
+        ..SandboxFacts::default()
     }
 }
 
@@ -207,14 +207,8 @@ fn pod(name: &str, epoch: u64) -> PodFacts {
         uid: format!("pod-{name}-{epoch}").into(),
         sandbox: name.into(),
         sandbox_uid: format!("uid-{name}").into(),
-        ip: None,
-        ports: None,
-        h2c: Box::default(),
-        ready: false,
-        terminating: false,
-        fault: None,
         probe: Some(reveille_crds::change::Probe::Kubelet),
-        created: None,
+        ..PodFacts::default()
     }
 }
 

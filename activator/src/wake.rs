@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use reveille_activator_core::entry::{Ask, Outcome, Step};
+use reveille_activator_core::entry::{Ask, Outcome, Stage, Step};
 use reveille_activator_core::lot::Ended;
 use reveille_activator_core::view::{Denial, DenialKind};
 use reveille_crds::SandboxKey;
@@ -26,6 +26,12 @@ use crate::slot::{Slot, Turn, Waiter, now};
 const SEND_WITHIN: Duration = Duration::from_millis(50);
 /// Wakes that find neither carrier nor API before the lot is told; with the usual steps that is 750 ms.
 const UNREACHABLE_WAKES: u32 = 3;
+/// Wakes that no scaler answers, over a carrier that is up, before its API is tried as well: its own
+/// connection may be the one that is down. With the usual steps that is 750 ms, more than a write takes.
+const UNANSWERED_WAKES: u32 = 3;
+/// Whoever waited at least so long without a word of any scaler is told that there is none; who gave the
+/// wake less time learns that it took longer.
+const SILENCE: Duration = Duration::from_secs(2);
 /// What clients are told to wait for while no scaler can be reached.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(2);
 
@@ -93,13 +99,13 @@ fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts) {
     let now = now();
     for Ended { since, payload, .. } in step.expired {
         let waited = now.saturating_duration_since(since);
-        answer(
-            payload,
-            Err(Refusal::Expired {
-                waited,
-                stage: step.stage.as_str(),
-            }),
-        );
+        let refusal = if step.stage == Stage::Unanswered && waited >= SILENCE {
+            Refusal::Unanswered
+        } else {
+            let stage = step.stage.as_str();
+            Refusal::Expired { waited, stage }
+        };
+        answer(payload, Err(refusal));
     }
     if let Some(denial) = &step.denial {
         for Ended { payload, .. } in step.denied {
@@ -204,11 +210,13 @@ impl Probing {
     }
 }
 
-/// How Wakes are sent: by the carrier, or by the scaler's API while it is down.
+/// How Wakes are sent: by the carrier, or by the scalers' API while it is down or nobody answers there.
 #[derive(Default)]
 struct Calling {
     running: Option<Pin<Box<dyn Future<Output = Called> + Send>>>,
     unreachable: u32,
+    /// Wakes that the carrier took and nobody answered.
+    unanswered: u32,
 }
 
 impl Calling {
@@ -220,19 +228,31 @@ impl Calling {
         port: Option<u16>,
         is_asleep: bool,
     ) {
-        if *wakes.link.borrow() {
+        let is_up = *wakes.link.borrow();
+        if is_up {
+            wakes.send(slot.key(), ask, port).await;
             self.unreachable = 0;
-            self.running = None;
-            return wakes.send(slot.key(), ask, port).await;
+            self.unanswered = if ask.heard { 0 } else { self.unanswered + 1 };
+            if self.unanswered < UNANSWERED_WAKES || !is_asleep {
+                return;
+            }
         }
         match &wakes.fallback {
             Some(fallback) if self.running.is_none() => {
-                wakes.metrics.wakes_asked.inc();
-                self.running = Some(Box::pin(
-                    fallback.clone().wake(slot.key().clone(), ask.waiting),
-                ));
+                if !is_up {
+                    wakes.metrics.wakes_asked.inc();
+                }
+                let call = fallback.clone().wake(slot.key().clone(), ask.waiting);
+                self.running = Some(Box::pin(async move {
+                    match call.await {
+                        // Somebody may yet answer by the carrier.
+                        Called::Unreachable if is_up => Called::InVain,
+                        called => called,
+                    }
+                }));
             }
             Some(_) => {}
+            None if is_up => {}
             None => self.take(Called::Unreachable, slot),
         }
         // A wake the watch shows to be under way needs no scaler to be told again.
@@ -259,6 +279,7 @@ impl Calling {
                 slot.outcome(Outcome::Waking);
             }
             Called::Denied(denial) => slot.outcome(Outcome::Denied(denial)),
+            Called::InVain => {}
             Called::Unreachable => {
                 self.unreachable += 1;
                 if self.unreachable >= UNREACHABLE_WAKES {
@@ -273,7 +294,7 @@ impl Calling {
 fn unreachable() -> Denial {
     Denial {
         kind: DenialKind::Failed,
-        reason: "ScalerUnreachable".into(),
+        reason: "NoScaler".into(),
         message: "no scaler can be reached to wake the sandbox".into(),
         retry_after: Some(UNREACHABLE_RETRY),
     }

@@ -16,13 +16,13 @@ use axum::{Json, Router};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::message::Cause;
-use reveille_lifecycle::store::IntentError;
 use reveille_scaler_core::command::{Answer, Command};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::reply::{LastSleep, LastWake, SandboxState, hold_word};
 use self::reply::{Problem, answered};
+use crate::apply::Failure;
 use crate::observe;
 
 /// Requests of handlers that wait for the fleet's task. Each is one HTTP request under way on an admin
@@ -68,7 +68,7 @@ pub(crate) enum HoldError {
     NotFound,
     /// A claim without a Sandbox has nothing to pin.
     NoSandbox,
-    NotWritten(IntentError),
+    NotWritten(Failure),
 }
 
 /// The routes, and the end that [`crate::run`] takes.

@@ -1,4 +1,14 @@
-//! The one file that writes. Every write is fenced, has a deadline, and answers what became of it.
+//! All that is written. Every write is fenced, has a deadline, and answers what became of it.
+
+mod answer;
+mod call;
+mod claims;
+mod events;
+pub mod kubernetes;
+mod patch;
+mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +18,45 @@ use reveille_crds::change::Hold;
 use reveille_crds::index::Target;
 use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
-use reveille_lifecycle::store::{ClaimChange, IntentError, ModeChange, Store};
+use reveille_lifecycle::store::{ClaimChange, ModeChange, Store};
 use reveille_scaler_core::act::{Intent, Write, Written};
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use self::answer::Failure;
+pub(crate) use self::call::FIELD_MANAGER;
+pub(crate) use self::events::{Event, Severity};
+use self::kubernetes::Writer;
+
+/// Where the objects are.
+#[derive(Clone)]
+pub enum Objects {
+    /// In the memory of this process.
+    Memory(Store),
+    /// Behind the Kubernetes API.
+    Kubernetes(Writer),
+}
+
+impl Objects {
+    /// Whether a claim can be released and made again. An upgrade takes the claims of `v1alpha1` away, and
+    /// what was released as such could never be made again.
+    pub(crate) fn may_release(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Kubernetes(writer) => writer.may_release(),
+        }
+    }
+
+    /// Whether there is somebody to publish events for.
+    pub(crate) const fn has_events(&self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+}
 
 /// A write with the name of the object it goes to.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Mode(ModeChange),
+    /// With the hold that the writer knows of.
+    Mode(ModeChange, Option<Hold>),
     Release(ClaimChange),
     Bind(ClaimChange),
 }
@@ -24,19 +66,20 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
     let (uid, epoch, cause) = (Arc::clone(&write.uid), write.epoch, write.cause);
     match write.what {
         Intent::Restore | Intent::Suspend => {
-            let (key, _) = target.sandbox.as_ref()?;
+            let (key, facts) = target.sandbox.as_ref()?;
             let (from, to) = match write.what {
                 Intent::Restore => (OperatingMode::Suspended, OperatingMode::Running),
                 _ => (OperatingMode::Running, OperatingMode::Suspended),
             };
-            Some(Change::Mode(ModeChange {
+            let change = ModeChange {
                 key: key.clone(),
                 uid,
                 epoch,
                 from,
                 to,
                 cause,
-            }))
+            };
+            Some(Change::Mode(change, facts.hold))
         }
         Intent::Bind | Intent::Release => {
             let (key, _) = target.claim.as_ref()?;
@@ -57,61 +100,139 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
     }
 }
 
-/// Writes; after `deadline` it counts as lost.
-pub(crate) async fn write(store: Store, change: Change, deadline: Duration) -> Written {
-    let done = tokio::time::timeout(deadline, async move {
-        match &change {
-            Change::Mode(change) => store.set_mode(change),
-            Change::Release(change) => store.release_claim(change),
-            Change::Bind(change) => store.bind_claim(change),
+/// Writes; answers the new epoch. `until` was decided on together with the write: a process that was
+/// suspended since does not begin it any more. What is without an answer by then counts as lost.
+pub(crate) async fn write(
+    objects: &Objects,
+    change: &Change,
+    until: Instant,
+) -> Result<u64, Failure> {
+    within(until, async {
+        match (objects, change) {
+            (Objects::Memory(store), Change::Mode(change, _)) => Ok(store.set_mode(change)?),
+            (Objects::Memory(store), Change::Release(change)) => Ok(store.release_claim(change)?),
+            (Objects::Memory(store), Change::Bind(change)) => Ok(store.bind_claim(change)?),
+            (Objects::Kubernetes(writer), Change::Mode(change, hold)) => match change.to {
+                OperatingMode::Running => writer.set_mode(change, *hold, until).await,
+                OperatingMode::Suspended => writer.suspend(change, *hold, until).await,
+            },
+            (Objects::Kubernetes(writer), Change::Release(change)) => {
+                writer.release(change, until).await
+            }
+            (Objects::Kubernetes(writer), Change::Bind(change)) => writer.bind(change, until).await,
+        }
+    })
+    .await
+}
+
+/// Pins a Sandbox by its own name and UID, or takes the pin away.
+pub(crate) async fn hold(
+    objects: &Objects,
+    sandbox: &SandboxKey,
+    uid: &str,
+    hold: Option<Hold>,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    within(until, async {
+        match objects {
+            Objects::Memory(store) => Ok(store.set_hold(sandbox, hold)?),
+            Objects::Kubernetes(writer) => writer.set_hold(sandbox, uid, hold, until).await,
+        }
+    })
+    .await
+}
+
+/// Writes what a policy governs, and answers what is there now; nothing if the policy is gone. `again`: the
+/// status that is there is ours and differs, so that it need not be looked at.
+pub(crate) async fn status(
+    objects: &Objects,
+    policy: &SandboxKey,
+    status: ScaledSandboxStatus,
+    again: bool,
+    limit: Duration,
+) -> Result<Option<Box<ScaledSandboxStatus>>, Failure> {
+    let until = Instant::now() + limit;
+    let done = within(until, async {
+        match objects {
+            Objects::Memory(store) => {
+                store.set_policy_status(policy, status.clone())?;
+                Ok(status)
+            }
+            Objects::Kubernetes(writer) => {
+                writer.set_policy_status(policy, status, again, until).await
+            }
         }
     });
     match done.await {
-        Ok(Ok(epoch)) => Written::Done(epoch),
-        Ok(Err(IntentError::Conflict(_) | IntentError::NotFound)) => Written::Conflict,
-        Ok(Err(IntentError::Denied(message))) => Written::Denied(message.into()),
-        Ok(Err(IntentError::Unavailable(message))) => Written::Unavailable(message.into()),
-        Err(_) => Written::Lost,
+        Ok(status) => Ok(Some(Box::new(status))),
+        Err(Failure::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// Pins a Sandbox by its own name, or takes the pin away.
-pub(crate) async fn hold(
-    store: Store,
-    sandbox: SandboxKey,
-    hold: Option<Hold>,
-    deadline: Duration,
-) -> Result<(), IntentError> {
-    let done = tokio::time::timeout(deadline, async move { store.set_hold(&sandbox, hold) });
-    done.await
-        .unwrap_or_else(|_| Err(IntentError::Unavailable("no answer in time".to_owned())))
+/// Tells the users of the API of something that happened; in memory there are none.
+pub(crate) async fn tell(objects: &Objects, event: &Event, limit: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    within(until, async {
+        match objects {
+            Objects::Memory(_) => Ok(()),
+            Objects::Kubernetes(writer) => writer.publish(event, until).await,
+        }
+    })
+    .await
 }
 
-/// Writes what a policy governs. A policy that is gone needs none.
-pub(crate) async fn status(
-    store: Store,
-    policy: SandboxKey,
-    status: ScaledSandboxStatus,
-    deadline: Duration,
-) -> Result<(), IntentError> {
-    let done = tokio::time::timeout(
-        deadline,
-        async move { store.set_policy_status(&policy, status) },
-    );
-    match done.await {
-        Ok(Err(IntentError::NotFound) | Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(IntentError::Unavailable("no answer in time".to_owned())),
+/// Removes the record of a released claim beside the claim that lives again.
+pub(crate) async fn collect(
+    objects: &Objects,
+    claim: &SandboxKey,
+    leftover: &str,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    within(until, async {
+        match objects {
+            Objects::Memory(_) => Ok(()),
+            Objects::Kubernetes(writer) => writer.collect(claim, leftover, until).await,
+        }
+    })
+    .await
+}
+
+/// What the core is told. Only for a sleep it matters whether a write may still be done: a wake is
+/// repeated in either case, and tells who waits for it what is wrong.
+pub(crate) fn written(what: Intent, done: Result<u64, Failure>) -> Written {
+    match done {
+        Ok(epoch) => Written::Done(epoch),
+        Err(Failure::Conflict(_) | Failure::NotFound(_)) => Written::Conflict,
+        Err(Failure::Denied(message)) => Written::Denied(message.into()),
+        Err(Failure::Lost(_)) if !what.is_wake() => Written::Lost,
+        Err(Failure::Unavailable(message) | Failure::Lost(message)) => {
+            Written::Unavailable(message.into())
+        }
     }
 }
 
 /// For metrics.
-pub(crate) const fn result(fate: &Written) -> &'static str {
-    match fate {
-        Written::Done(_) => "done",
-        Written::Conflict => "conflict",
-        Written::Denied(_) => "denied",
-        Written::Unavailable(_) => "unavailable",
-        Written::Lost => "lost",
+pub(crate) const fn result<T>(done: &Result<T, Failure>) -> &'static str {
+    match done {
+        Ok(_) => "done",
+        Err(Failure::NotFound(_) | Failure::Conflict(_)) => "conflict",
+        Err(Failure::Denied(_)) => "denied",
+        Err(Failure::Unavailable(_)) => "unavailable",
+        Err(Failure::Lost(_)) => "lost",
     }
+}
+
+async fn within<T>(
+    until: Instant,
+    doing: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    if Instant::now() >= until {
+        return Err(Failure::Unavailable("its time was over".to_owned()));
+    }
+    timeout_at(until, doing)
+        .await
+        .unwrap_or_else(|_| Err(Failure::Lost("there was no answer in time".to_owned())))
 }

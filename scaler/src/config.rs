@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::leader::Leader;
 
 /// Settings of one scaler.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Activators that must be heard before anything is put to sleep, by the name they report.
-    pub members: Vec<Arc<str>>,
+    /// One that appears must be heard before the next sleep; one that leaves counts until it is silent.
+    pub members: watch::Receiver<Vec<Arc<str>>>,
+    /// Whether all watches run, those of the members included. While they do not, nothing is put to sleep.
+    pub current: watch::Receiver<bool>,
     /// Whether a sandbox that no ScaledSandbox governs may be woken. It is never put to sleep.
     pub wake_unmanaged: bool,
     /// Time a wake of such a sandbox may take.
@@ -36,7 +41,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            members: vec![Arc::from("standalone")],
+            members: fixed_members([Arc::from("standalone")]),
+            current: watch::channel(true).1,
             wake_unmanaged: true,
             unmanaged_wake_deadline: Duration::from_secs(60),
             member_silence: Duration::from_secs(3),
@@ -49,4 +55,9 @@ impl Default for Config {
             leader: Leader::always(),
         }
     }
+}
+
+/// Members that never change.
+pub fn fixed_members(names: impl IntoIterator<Item = Arc<str>>) -> watch::Receiver<Vec<Arc<str>>> {
+    watch::channel(names.into_iter().collect()).1
 }

@@ -5,7 +5,9 @@
 
 mod doing;
 mod hearing;
+mod standing;
 mod telling;
+mod upkeep;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use reveille_crds::SandboxKey;
 use reveille_crds::change::Change;
 use reveille_crds::index::Index;
 use reveille_crds::message::ToActivator;
-use reveille_lifecycle::store::Store;
 use reveille_scaler_core::act::Act;
 use reveille_scaler_core::budget::Budget;
 use reveille_scaler_core::explain::State;
@@ -25,12 +26,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use self::doing::{Done, Job};
+use self::upkeep::Leftover;
+use crate::apply::Objects;
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::leader::Leader;
 use crate::observe::{self, Clocks};
 use crate::status::{Counted, Tallies};
 use crate::{Carrier, Error, api};
@@ -43,7 +45,7 @@ const OUTBOX: usize = 4096;
 pub(crate) struct Fleet {
     config: Config,
     rules: Arc<Rules>,
-    store: Store,
+    objects: Objects,
     index: Index,
     roster: Roster<SandboxKey>,
     entries: HashMap<SandboxKey, Entry>,
@@ -51,15 +53,22 @@ pub(crate) struct Fleet {
     budget: Budget<Job>,
     doing: JoinSet<Done>,
     writing: usize,
+    /// Of these, what only informs.
+    informing: usize,
     asking: usize,
     /// Agents to be asked whether they are busy; at most one entry per awake sandbox.
     to_ask: VecDeque<(SandboxKey, Arc<str>)>,
     outbox: VecDeque<ToActivator>,
     synced_at: Option<Instant>,
     tallies: Tallies,
+    /// Records beside claims that live; there are some only after a crash.
+    leftovers: HashMap<SandboxKey, Leftover>,
+    events_waiting: usize,
     journal: Journal,
     /// Where the drains of the next machine are numbered from.
     nonce: u64,
+    /// As it was last said.
+    led: bool,
 }
 
 struct Entry {
@@ -70,7 +79,7 @@ struct Entry {
 }
 
 impl Fleet {
-    pub(crate) fn new(config: Config, store: Store, journal: Journal) -> Self {
+    pub(crate) fn new(config: Config, objects: Objects, journal: Journal) -> Self {
         let now = tokio::time::Instant::now().into_std();
         let rules = Rules {
             wake_unmanaged: config.wake_unmanaged,
@@ -79,11 +88,13 @@ impl Fleet {
             drain_hold: config.drain_hold,
             write_timeout: config.write_timeout,
         };
+        let led = config.leader.leads();
+        journal.metrics.leads(led);
         let mut roster = Roster::new(config.member_silence, now);
-        roster.set_members(&config.members);
+        roster.set_members(config.members.borrow().iter());
         Self {
             rules: Arc::new(rules),
-            store,
+            objects,
             index: Index::default(),
             roster,
             entries: HashMap::new(),
@@ -91,14 +102,18 @@ impl Fleet {
             budget: Budget::new(config.writes_per_second, config.write_burst, now),
             doing: JoinSet::new(),
             writing: 0,
+            informing: 0,
             asking: 0,
             to_ask: VecDeque::new(),
             outbox: VecDeque::new(),
             synced_at: None,
             tallies: Tallies::default(),
+            leftovers: HashMap::new(),
+            events_waiting: 0,
             journal,
             // Another start of the scaler must not number its drains alike.
             nonce: uuid::Uuid::new_v4().as_u64_pair().0,
+            led,
             config,
         }
     }
@@ -109,7 +124,6 @@ impl Fleet {
         mut changes: mpsc::Receiver<Change>,
         carrier: Carrier,
         mut api: api::Receiver,
-        mut leader: Leader,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
         let Carrier {
@@ -118,9 +132,13 @@ impl Fleet {
             mut link,
             events: _,
         } = carrier;
-        let (mut api_open, mut link_open) = (true, true);
+        let (mut leader, mut members) = (self.config.leader.clone(), self.config.members.clone());
+        let mut current = self.config.current.clone();
+        let (mut api_open, mut link_open, mut members_open, mut current_open) =
+            (true, true, true, true);
         self.set_linked(*link.borrow_and_update());
-        self.roster.set_leading(leader.leads(), now());
+        self.set_members(&members.borrow_and_update().clone());
+        self.look_at_lead();
         let ended = loop {
             self.work(&to_activators);
             let due = self.due();
@@ -131,7 +149,8 @@ impl Fleet {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(done) = self.doing.join_next(), if !self.doing.is_empty() => match done {
                     Ok(done) => self.done(done),
-                    Err(error) => warn!(%error, "a task of the scaler ended badly"),
+                    // What it was to bring back would be awaited for ever.
+                    Err(error) => break Err(Error::TaskFailed(error.to_string())),
                 },
                 permit = to_activators.reserve(), if !self.outbox.is_empty() => match permit {
                     Ok(permit) => if let Some(message) = self.outbox.pop_front() { permit.send(message) },
@@ -142,7 +161,15 @@ impl Fleet {
                     Ok(()) => self.set_linked(*link.borrow_and_update()),
                     Err(_) => link_open = false,
                 },
-                () = leader.changed() => self.set_leading(leader.leads()),
+                () = leader.changed() => self.look_at_lead(),
+                changed = current.changed(), if current_open => match changed {
+                    Ok(()) => self.look_at_lead(),
+                    Err(_) => current_open = false,
+                },
+                changed = members.changed(), if members_open => match changed {
+                    Ok(()) => self.set_members(&members.borrow_and_update().clone()),
+                    Err(_) => members_open = false,
+                },
                 request = api.0.recv(), if api_open => match request {
                     Some(request) => self.serve(request),
                     None => api_open = false,
@@ -161,16 +188,22 @@ impl Fleet {
         ended
     }
 
-    /// Takes a change of the watch.
+    /// Takes a change of the watch. Half a picture is not looked at: of a claim and its record either may be
+    /// told first.
     fn learn(&mut self, change: Change) {
+        // Our own write of a status comes back too, and is no news.
         let policy = match &change {
-            Change::Policy(key, _) => Some(key.clone()),
+            Change::Policy(key, facts) if self.index.policies().get(key) != facts.as_ref() => {
+                Some(key.clone())
+            }
             _ => None,
         };
         let synced = change == Change::Synced;
         let touched = self.index.apply(change);
-        for key in touched {
-            self.see(&key);
+        if self.synced_at.is_some() {
+            for key in touched {
+                self.see(&key);
+            }
         }
         if let Some(policy) = policy
             && self.synced_at.is_some()
@@ -186,6 +219,9 @@ impl Fleet {
     /// Everything that existed is known: decide about all of it.
     fn start(&mut self) {
         self.synced_at = Some(now());
+        // What was reported of sandboxes that were not known yet has been passed over.
+        self.roster.reset(now());
+        self.say(ToActivator::Sync);
         let namespaces: BTreeSet<String> = self
             .index
             .policies()
@@ -196,9 +232,9 @@ impl Fleet {
             self.tallies
                 .policies_changed(&namespace, &self.index, now());
         }
-        let keys: Vec<_> = self.entries.keys().cloned().collect();
+        let keys: Vec<_> = self.index.targets().collect();
         for key in &keys {
-            self.touch(key);
+            self.see(key);
         }
         let states = self.entries.values().filter_map(|entry| entry.state);
         let awake = states.filter(|state| *state == State::Awake).count();
@@ -208,11 +244,13 @@ impl Fleet {
 
     /// A target looks different.
     fn see(&mut self, key: &SandboxKey) {
-        let Some(target) = self.index.target(key).filter(|target| target.key == *key) else {
+        let target = self.index.target(key).filter(|target| target.key == *key);
+        self.see_leftover(key, target.as_ref());
+        let Some(target) = target else {
             return self.drop_entry(key);
         };
         let clocks = Clocks::read();
-        let view = observe::view(&target, clocks);
+        let view = observe::view(&target, self.objects.may_release(), clocks);
         let entry = self.entries.entry(key.clone()).or_insert_with(|| {
             // Far enough apart that no machine reaches another's numbers.
             self.nonce = self.nonce.wrapping_add(1 << 24);
@@ -279,6 +317,11 @@ impl Fleet {
             entry.state = Some(state);
         }
         let counted = policy.map(|policy| (policy, state));
+        if let (Some((policy, State::Awake)), Some((_, State::Asleep | State::Waking))) =
+            (&counted, &entry.counted)
+        {
+            self.tallies.woke(policy, Clocks::read().wall);
+        }
         if entry.counted != counted {
             self.tallies
                 .recount(entry.counted.as_ref(), counted.as_ref(), now);
@@ -289,8 +332,9 @@ impl Fleet {
     /// When something is due by itself.
     fn due(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let write = self.budget.next(now()).filter(|_| self.may_write());
-        [timer, write, self.tallies.due()]
+        let write = self.budget.next_down_to(self.last_class(), now());
+        let write = write.filter(|_| self.may_write());
+        [timer, write, self.upkeep_due()]
             .into_iter()
             .flatten()
             .min()
@@ -300,9 +344,7 @@ impl Fleet {
     fn fire(&mut self) {
         let now = now();
         self.journal.metrics.silent(self.roster.silent_members(now));
-        if self.tallies.due().is_some_and(|due| due <= now) {
-            self.push_status();
-        }
+        self.keep_up(now);
         let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() else {
             return;
         };
@@ -313,23 +355,6 @@ impl Fleet {
             entry.due = None;
         }
         self.touch(&key);
-    }
-
-    fn set_linked(&mut self, up: bool) {
-        self.roster.set_linked(up, now());
-        if up {
-            self.say(ToActivator::Sync);
-        } else {
-            warn!("the activators cannot be heard: nothing is put to sleep");
-        }
-    }
-
-    fn set_leading(&mut self, leads: bool) {
-        info!(leads, "leadership changed");
-        self.roster.set_leading(leads, now());
-        if leads {
-            self.say(ToActivator::Sync);
-        }
     }
 
     fn say(&mut self, message: ToActivator) {

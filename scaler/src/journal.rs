@@ -71,6 +71,11 @@ impl Journal {
                     awake_ms: awake.map(whole_milliseconds),
                 }));
             }
+            Note::SleepDenied { reason, message } => {
+                self.metrics.sleep_refused("SleepDenied");
+                let why = reason.as_str();
+                warn!(sandbox = %key, reason = why, %message, "{key} may not be put to sleep: {message}");
+            }
             Note::Drained { ending, took } => {
                 self.metrics.drained(*ending);
                 debug!(sandbox = %key, outcome = ending.as_str(), took_ms = milliseconds(*took), "drain ended");

@@ -4,13 +4,14 @@
 //! what it sees and hears, and does what they answer:
 //!
 //! ```text
-//! changes ─▶┐                        ┌─▶ apply.rs       the one file that writes
+//! changes ─▶┐                        ┌─▶ apply         all that is written, each write fenced
 //! carrier ─▶│  fleet.rs   one task,  ├─▶ carrier        outcomes, drains, sync
 //! API     ─▶│  one timer queue       ├─▶ busy_probe.rs  asks agents
 //! timer   ─▶┘                        └─▶ journal.rs     log, metrics, CloudEvents
 //! ```
 //!
-//! Nothing runs per idle sandbox; its whole cost is its entry in the map.
+//! Nothing runs per idle sandbox; its whole cost is its entry in the map. On Kubernetes `lease.rs` beside
+//! it takes part in the election of the leader, who alone puts to sleep.
 
 pub mod api;
 mod apply;
@@ -19,6 +20,7 @@ pub mod config;
 mod fleet;
 mod journal;
 pub mod leader;
+pub mod lease;
 pub mod metrics;
 pub mod nats;
 mod observe;
@@ -27,10 +29,10 @@ mod status;
 use reveille_crds::change::Change;
 use reveille_crds::cloudevent::CloudEvent;
 use reveille_crds::message::{ToActivator, ToScaler};
-use reveille_lifecycle::store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use apply::{Objects, kubernetes};
 use config::Config;
 use fleet::Fleet;
 use journal::Journal;
@@ -58,6 +60,9 @@ pub enum Error {
     /// The carrier ended.
     #[error("the carrier to the activators ended")]
     CarrierEnded,
+    /// A task ended badly.
+    #[error("a task of the scaler ended badly: {0}")]
+    TaskFailed(String),
 }
 
 /// Runs until `shutdown` is cancelled; then begins nothing new and waits for the writes under way.
@@ -67,15 +72,14 @@ pub enum Error {
 pub async fn run(
     config: Config,
     changes: mpsc::Receiver<Change>,
-    store: Store,
+    objects: Objects,
     carrier: Carrier,
     metrics: Metrics,
     api: api::Receiver,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let journal = Journal::new(metrics, carrier.events.clone());
-    let leader = config.leader.clone();
-    Fleet::new(config, store, journal)
-        .run(changes, carrier, api, leader, shutdown)
+    Fleet::new(config, objects, journal)
+        .run(changes, carrier, api, shutdown)
         .await
 }

@@ -30,6 +30,7 @@ pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     sandboxes: Family<StateLabels, Gauge>,
     silent: Gauge,
+    leads: Gauge,
 }
 
 impl Default for Metrics {
@@ -44,6 +45,7 @@ impl Default for Metrics {
             writes: Family::default(),
             sandboxes: Family::default(),
             silent: Gauge::default(),
+            leads: Gauge::default(),
         }
     }
 }
@@ -126,6 +128,11 @@ impl Metrics {
             "members_silent",
             "Activators that are not heard, each of which blocks every sleep",
             this.silent.clone(),
+        );
+        registry.register(
+            "leads",
+            "Whether this scaler may put sandboxes to sleep: 1, or 0 where another leads or nobody",
+            this.leads.clone(),
         );
         this
     }
@@ -213,6 +220,10 @@ impl Metrics {
         if let Some(after) = after {
             gauge(after).inc();
         }
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     pub(crate) fn silent(&self, members: usize) {

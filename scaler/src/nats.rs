@@ -4,9 +4,9 @@
 //! a drain or an outcome that arrives late is worse than one that never does. The shell is told by `link`,
 //! and asks for full reports when it is back.
 
+use std::future::pending;
 use std::time::Duration;
 
-use async_nats::connection::State;
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use futures_util::stream::{SelectAll, select_all};
@@ -15,16 +15,16 @@ use reveille_crds::codec::CodecError;
 use reveille_crds::message::{ToActivator, ToScaler};
 use reveille_crds::subject;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-/// How often the connection's state is looked at: the client's callback belongs to whoever connects it.
-const LOOK: Duration = Duration::from_millis(100);
+use self::link::Link;
+
+mod link;
+
 /// Time for the client to take a message; it waits only when its own queue is full.
 const PUBLISH: Duration = Duration::from_secs(1);
-/// Time for a message to ourselves to come back before the link counts as up.
-const ECHO: Duration = Duration::from_secs(2);
 
 /// A subject and a payload.
 type Encoded = Result<(String, Vec<u8>), CodecError>;
@@ -51,44 +51,88 @@ pub enum Error {
 /// Carries until `shutdown`: what the shell sends goes to subjects, what arrives goes to the shell, and
 /// `link` says whether the connection is up.
 ///
+/// `connection` is the number of the client's present connection, counted up by whoever connected it from
+/// the client's events; `None` while there is none.
+///
 /// # Errors
 /// If the client is closed, or the shell ends, before `shutdown`.
 pub async fn carry(
     client: Client,
-    mut from_shell: mpsc::Receiver<ToActivator>,
+    connection: watch::Receiver<Option<u64>>,
+    from_shell: mpsc::Receiver<ToActivator>,
     to_shell: mpsc::Sender<ToScaler>,
-    mut events: mpsc::Receiver<CloudEvent>,
+    events: mpsc::Receiver<CloudEvent>,
     link: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let mut inbox = subscribe(&client).await?;
-    let mut watcher = Connection::new(client.clone(), link).await?;
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut events_open = true;
-    loop {
-        tokio::select! {
-            // The state of the link first, so that what follows is judged by it; then what others wait
-            // for; users' events last.
-            biased;
-            () = shutdown.cancelled() => return Ok(()),
-            _ = look.tick() => watcher.look().await,
-            message = from_shell.recv() => match message {
-                Some(message) => publish(&client, &watcher, message.encode()).await,
-                None => return Err(Error::ShellEnded),
-            },
-            message = inbox.next() => {
-                let Some(message) = message else { return Err(Error::Closed) };
-                let Some(message) = read(&message) else { continue };
-                if to_shell.send(message).await.is_err() {
-                    return Err(Error::ShellEnded);
+    let pump = Pump {
+        connection,
+        from_shell,
+        to_shell,
+        events: Some(events),
+    };
+    let outcome = pump.run(&client, link, &shutdown).await;
+    // What was published before the end is still in the client's queue.
+    drop(timeout(PUBLISH, client.flush()).await);
+    outcome
+}
+
+/// The ends of the channels.
+struct Pump {
+    connection: watch::Receiver<Option<u64>>,
+    from_shell: mpsc::Receiver<ToActivator>,
+    to_shell: mpsc::Sender<ToScaler>,
+    /// `None` once nobody has any to tell.
+    events: Option<mpsc::Receiver<CloudEvent>>,
+}
+
+impl Pump {
+    async fn run(
+        mut self,
+        client: &Client,
+        link: watch::Sender<bool>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut inbox = subscribe(client).await?;
+        let mut link = Link::new(client.clone(), link).await?;
+        let number = *self.connection.borrow_and_update();
+        link.connected(number).await;
+        loop {
+            tokio::select! {
+                // The state of the link first, so that what follows is judged by it; then what others wait
+                // for; users' events last.
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                Ok(()) = self.connection.changed() => {
+                    let number = *self.connection.borrow_and_update();
+                    link.connected(number).await;
                 }
+                echo = link.echo() => link.take(echo).await,
+                message = self.from_shell.recv() => match message {
+                    Some(message) => publish(client, &link, message.encode()).await,
+                    None => return Err(Error::ShellEnded),
+                },
+                message = inbox.next() => {
+                    let Some(message) = message else { return Err(Error::Closed) };
+                    let Some(message) = read(&message) else { continue };
+                    if self.to_shell.send(message).await.is_err() {
+                        return Err(Error::ShellEnded);
+                    }
+                }
+                event = next(&mut self.events) => match event {
+                    Some(event) => publish(client, &link, event.encode()).await,
+                    None => self.events = None,
+                },
             }
-            event = events.recv(), if events_open => match event {
-                Some(event) => publish(&client, &watcher, event.encode()).await,
-                None => events_open = false,
-            },
         }
+    }
+}
+
+/// The next event, if there is anybody who has any. Cancel-safe.
+async fn next(events: &mut Option<mpsc::Receiver<CloudEvent>>) -> Option<CloudEvent> {
+    match events {
+        Some(events) => events.recv().await,
+        None => pending().await,
     }
 }
 
@@ -103,86 +147,18 @@ async fn subscribe(client: &Client) -> Result<SelectAll<Subscriber>, Error> {
     Ok(select_all(all))
 }
 
-struct Connection {
-    client: Client,
-    link: watch::Sender<bool>,
-    connects: u64,
-    inbox: String,
-    echoes: Subscriber,
-}
-
-impl Connection {
-    async fn new(client: Client, link: watch::Sender<bool>) -> Result<Self, Error> {
-        let inbox = client.new_inbox();
-        let echoes = client.subscribe(inbox.clone()).await;
-        let subject = "an inbox";
-        Ok(Self {
-            echoes: echoes.map_err(|source| Error::Subscribe { subject, source })?,
-            client,
-            link,
-            connects: 0,
-            inbox,
-        })
-    }
-
-    fn is_up(&self) -> bool {
-        *self.link.borrow()
-    }
-
-    /// Tells the shell what became of the link. A connection that was lost and made again between two
-    /// looks was down all the same: what was sent meanwhile is gone.
-    async fn look(&mut self) {
-        let connects = self
-            .client
-            .statistics()
-            .connects
-            .load(std::sync::atomic::Ordering::Relaxed);
-        let connected = self.client.connection_state() == State::Connected;
-        let renewed = connects != self.connects;
-        if self.is_up() && (!connected || renewed) {
-            warn!("lost the connection to nats: nothing is put to sleep until it is back");
-            self.link.send_replace(false);
-        }
-        if !self.is_up() && connected {
-            if self.answers().await {
-                self.connects = connects;
-                info!("connected to nats");
-                self.link.send_replace(true);
-            } else {
-                warn!("nats does not send back what is sent to an inbox of ours");
-            }
-        }
-    }
-
-    /// Whether the server has taken all subscriptions: it takes them in their order, this message last.
-    async fn answers(&mut self) -> bool {
-        let token = uuid::Uuid::new_v4().to_string();
-        let echo = async {
-            let payload = token.clone().into();
-            self.client
-                .publish(self.inbox.clone(), payload)
-                .await
-                .ok()?;
-            self.client.flush().await.ok()?;
-            while self.echoes.next().await?.payload != token {}
-            Some(())
-        };
-        matches!(timeout(ECHO, echo).await, Ok(Some(())))
-    }
-}
-
 fn read(message: &Message) -> Option<ToScaler> {
     ToScaler::decode(&message.subject, &message.payload)
         .inspect_err(|error| debug!(subject = %message.subject, %error, "ignored a message"))
         .ok()
 }
 
-async fn publish(client: &Client, connection: &Connection, message: Encoded) {
+async fn publish(client: &Client, link: &Link, message: Encoded) {
     let (subject, payload) = match message {
         Ok(encoded) => encoded,
         Err(error) => return warn!(%error, "dropped a message that cannot be written"),
     };
-    if !connection.is_up() {
+    if !link.is_up() {
         debug!(subject, "dropped a message: not connected to nats");
         return;
     }

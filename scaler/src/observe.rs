@@ -50,7 +50,7 @@ impl Clocks {
 }
 
 /// A target as the core sees it.
-pub(crate) fn view(target: &Target, clocks: Clocks) -> view::View {
+pub(crate) fn view(target: &Target, may_release: bool, clocks: Clocks) -> view::View {
     let claim = target.claim.as_ref().map(|(_, facts)| facts);
     // The Sandbox of a claim may go while the claim stays and binds another: then the claim is unbound.
     let rebinding =
@@ -67,7 +67,14 @@ pub(crate) fn view(target: &Target, clocks: Clocks) -> view::View {
         pod: pod
             .filter(|facts| !facts.terminating)
             .map(|facts| pod_view(facts)),
-        policy: target.policy.as_ref().map(|(_, facts)| policy(&facts.spec)),
+        policy: target.policy.as_ref().map(|(_, facts)| {
+            let policy = policy(&facts.spec);
+            let strategy = match may_release {
+                true => policy.strategy,
+                false => view::Strategy::Restore,
+            };
+            view::Policy { strategy, ..policy }
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Status of each ScaledSandbox: counts and conditions, written at most once a second and on change only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     by_policy: BTreeMap<SandboxKey, Tally>,
+    /// Namespaces in which a target came, went, or is governed by another policy now.
+    moved: BTreeSet<String>,
     due: Option<Instant>,
 }
 
@@ -31,6 +33,16 @@ struct Tally {
     overruled: Option<(usize, SandboxKey)>,
     written: Option<ScaledSandboxStatus>,
     changed: bool,
+    /// A write of it is queued or under way: there is one at a time, so that the last one counts.
+    outstanding: bool,
+}
+
+/// A status to be written.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) status: ScaledSandboxStatus,
+    /// The one before was written by us.
+    pub(crate) again: bool,
 }
 
 /// A target as it was counted: its policy and its state.
@@ -44,6 +56,13 @@ impl Tallies {
         after: Option<&Counted>,
         now: Instant,
     ) {
+        let governed = [before, after].map(|counted| counted.map(|(policy, _)| policy));
+        if governed[0] != governed[1]
+            && let Some(policy) = governed.into_iter().flatten().next()
+            && !self.moved.contains(policy.namespace())
+        {
+            self.moved.insert(policy.namespace().to_owned());
+        }
         if let Some((policy, state)) = before
             && let Some(tally) = self.by_policy.get_mut(policy)
         {
@@ -71,19 +90,29 @@ impl Tallies {
     pub(crate) fn policies_changed(&mut self, namespace: &str, index: &Index, now: Instant) {
         self.by_policy
             .retain(|key, _| index.policies().get(key).is_some());
-        for (key, _) in index
-            .policies()
-            .iter()
-            .filter(|(key, _)| key.namespace() == namespace)
-        {
-            let tally = self.by_policy.entry(key.clone()).or_default();
+        for (key, _) in index.policies().iter() {
+            if key.namespace() == namespace {
+                self.by_policy.entry(key.clone()).or_default().changed = true;
+            }
+        }
+        self.moved.insert(namespace.to_owned());
+        self.due.get_or_insert(now + EVERY);
+    }
+
+    /// Who is overruled by whom, where that may have changed.
+    fn compare(&mut self, index: &Index) {
+        let moved = std::mem::take(&mut self.moved);
+        for (key, tally) in &mut self.by_policy {
+            if !moved.contains(key.namespace()) {
+                continue;
+            }
             let overruled = index.overruled(key);
-            tally.overruled = overruled
+            let overruled = overruled
                 .first()
                 .map(|first| (overruled.len(), first.by.clone()));
-            tally.changed = true;
+            tally.changed |= tally.overruled != overruled;
+            tally.overruled = overruled;
         }
-        self.due.get_or_insert(now + EVERY);
     }
 
     /// When there is something to write.
@@ -91,29 +120,80 @@ impl Tallies {
         self.due
     }
 
-    /// What is to be written now.
-    pub(crate) fn take(
+    /// Policies whose status is to be written; each in its turn by [`Tallies::begin`].
+    pub(crate) fn take(&mut self, index: &Index) -> Vec<SandboxKey> {
+        self.due = None;
+        self.compare(index);
+        let changed = self
+            .by_policy
+            .iter_mut()
+            .filter(|(_, tally)| tally.changed && !tally.outstanding);
+        let take = |(key, tally): (&SandboxKey, &mut Tally)| {
+            tally.outstanding = true;
+            key.clone()
+        };
+        changed.map(take).collect()
+    }
+
+    /// Its turn has come: what is to be written now, if that is news and ours to tell.
+    pub(crate) fn begin(
         &mut self,
+        policy: &SandboxKey,
+        leads: bool,
         index: &Index,
         wall: Timestamp,
-    ) -> Vec<(SandboxKey, ScaledSandboxStatus)> {
-        self.due = None;
-        let changed = self.by_policy.iter_mut().filter(|(_, tally)| tally.changed);
-        let write = |(key, tally): (&SandboxKey, &mut Tally)| {
-            tally.changed = false;
-            let generation = index.policies().get(key)?.generation;
-            let status = tally.status(generation, wall);
-            (tally.written.as_ref() != Some(&status)).then(|| {
-                tally.written = Some(status.clone());
-                (key.clone(), status)
-            })
+    ) -> Option<Due> {
+        let tally = self.by_policy.get_mut(policy)?;
+        tally.outstanding = false;
+        let generation = index.policies().get(policy)?.generation;
+        if !leads {
+            return None;
+        }
+        tally.changed = false;
+        let status = tally.status(generation, wall);
+        let again = tally.written.is_some();
+        if tally.written.as_ref() == Some(&status) {
+            return None;
+        }
+        tally.outstanding = true;
+        tally.written = Some(status.clone());
+        Some(Due { status, again })
+    }
+
+    /// This is there now.
+    pub(crate) fn wrote(
+        &mut self,
+        policy: &SandboxKey,
+        there: Option<Box<ScaledSandboxStatus>>,
+        now: Instant,
+    ) {
+        let Some(tally) = self.by_policy.get_mut(policy) else {
+            return;
         };
-        changed.filter_map(write).collect()
+        tally.outstanding = false;
+        if tally.changed {
+            self.due.get_or_insert(now + EVERY);
+        }
+        if let Some(there) = there {
+            let known = there.last_wake.as_ref().map(|at| at.0);
+            tally.last_wake = tally.last_wake.max(known);
+            tally.written = tally.written.take().map(|ours| continued(ours, &there));
+        }
+    }
+
+    /// What is there was written by another, and may differ in whatever way.
+    pub(crate) fn rewrite(&mut self, now: Instant) {
+        for tally in self.by_policy.values_mut() {
+            tally.written = None;
+            tally.changed = true;
+        }
+        self.due.get_or_insert(now + EVERY);
     }
 
     /// A write failed: once more.
     pub(crate) fn again(&mut self, policy: &SandboxKey, now: Instant) {
         if let Some(tally) = self.by_policy.get_mut(policy) {
+            tally.outstanding = false;
             tally.written = None;
             tally.changed = true;
             self.due.get_or_insert(now + EVERY);
@@ -191,4 +271,24 @@ impl Tally {
             observed_generation: Some(generation),
         }
     }
+}
+
+/// A status that goes on from the one that is there.
+pub(crate) fn continued(
+    mut status: ScaledSandboxStatus,
+    there: &ScaledSandboxStatus,
+) -> ScaledSandboxStatus {
+    status.last_wake = status.last_wake.or_else(|| there.last_wake.clone());
+    for condition in &mut status.conditions {
+        let same = there
+            .conditions
+            .iter()
+            .find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        if let Some(same) = same {
+            condition
+                .last_transition_time
+                .clone_from(&same.last_transition_time);
+        }
+    }
+    status
 }

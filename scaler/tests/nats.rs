@@ -8,9 +8,12 @@
 #[path = "support/nats.rs"]
 mod server;
 
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use futures_util::StreamExt;
 use reveille_crds::SandboxKey;
 use reveille_crds::cloudevent::{CloudEvent, Happening, Woke};
@@ -33,12 +36,31 @@ fn key() -> SandboxKey {
 }
 
 async fn connect(server: &Server) -> Client {
-    let options = ConnectOptions::new().reconnect_delay_callback(|_| Duration::from_millis(50));
-    options
+    connect_counted(server).await.0
+}
+
+/// A client, and the number of its present connection.
+async fn connect_counted(server: &Server) -> (Client, watch::Receiver<Option<u64>>) {
+    let (counted, connection) = watch::channel(None);
+    let made = Arc::new(AtomicU64::new(0));
+    let client = ConnectOptions::new()
+        .reconnect_delay_callback(|_| Duration::from_millis(50))
+        .event_callback(move |event| {
+            match event {
+                Event::Connected => {
+                    let number = made.fetch_add(1, Ordering::Relaxed);
+                    counted.send_replace(Some(number));
+                }
+                Event::Disconnected => drop(counted.send_replace(None)),
+                _ => {}
+            }
+            ready(())
+        })
         .retry_on_initial_connect()
         .connect(server.url())
         .await
-        .unwrap()
+        .unwrap();
+    (client, connection)
 }
 
 struct Carried {
@@ -57,9 +79,10 @@ impl Carried {
         let (events, events_seen) = mpsc::channel(16);
         let (link_set, link) = watch::channel(false);
         let shutdown = CancellationToken::new();
-        let client = connect(server).await;
+        let (client, connection) = connect_counted(server).await;
         let task = tokio::spawn(carry(
             client,
+            connection,
             from_shell,
             to_shell,
             events_seen,

@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::activity::{Activity, Seen};
 use crate::gate::Gate;
-use crate::lot::{Ended, Lot, TicketId};
-use crate::pace::Pace;
+use crate::lot::{Ended, TicketId};
 use crate::view::{Denial, DenialKind, Limits, Pod, State, View};
 use crate::wake::Repeat;
 
@@ -27,6 +26,9 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod told;
+mod wait;
+
+use wait::Wait;
 
 pub use step::{Arrival, Ask, Outcome, Release, Role, Stage, Step};
 
@@ -60,20 +62,8 @@ pub struct Entry<W> {
     forgotten: Option<Box<Forgotten>>,
     denied: Option<Box<Denied>>,
     generation: u32,
-}
-
-/// What exists only while somebody waits, or a wake goes on.
-#[derive(Debug)]
-struct Wait<W> {
-    lot: Lot<W>,
-    repeat: Repeat,
-    pace: Pace,
-    /// A wake nobody waits for any more is watched until then.
-    until: Instant,
-    asked: bool,
-    heard: bool,
-    /// When the present pod was found to answer.
-    opened_at: Option<Instant>,
+    /// What the watch said last may be out of date.
+    blind: bool,
 }
 
 /// The pod of before a sleep.
@@ -126,6 +116,7 @@ impl<W> Entry<W> {
             forgotten: None,
             denied: None,
             generation: 0,
+            blind: false,
         }
     }
 
@@ -224,7 +215,7 @@ impl<W> Entry<W> {
             Ok(payload) => payload,
             Err(error) => return Arrival::Turned(error),
         };
-        let is_gated = !self.gate.is_open(now);
+        let is_gated = !self.is_gate_open(now);
         let is_unproven = self
             .pod()
             .is_some_and(|pod| pod.ready && self.is_allowed(pod, now));
@@ -296,13 +287,22 @@ impl<W> Entry<W> {
     /// Whether a pod is the one of before the last sleep.
     fn is_leaving(&self, pod: &Pod, now: Instant) -> bool {
         self.leaving.as_ref().is_some_and(|leaving| {
-            leaving.pod == pod.uid && leaving.until.is_none_or(|until| now < until)
+            leaving.pod == pod.uid && leaving.until.is_none_or(|until| self.blind || now < until)
         })
+    }
+
+    /// A hold that runs out while nothing is seen ends in a sleep that is not seen: rather closed.
+    fn is_gate_open(&self, now: Instant) -> bool {
+        if self.blind {
+            self.gate.is_unused()
+        } else {
+            self.gate.is_open(now)
+        }
     }
 
     /// Whether the present pod may be spoken to at all.
     fn is_allowed(&self, pod: &Pod, now: Instant) -> bool {
-        self.gate.is_open(now) && !self.is_forgotten(now) && !self.is_leaving(pod, now)
+        self.is_gate_open(now) && !self.is_forgotten(now) && !self.is_leaving(pod, now)
     }
 
     /// Whether the present pod is known to answer.
@@ -337,7 +337,6 @@ impl<W> Entry<W> {
 
     /// Lets go of what has run out.
     fn refresh(&mut self, now: Instant) {
-        self.gate.expire(now);
         if self.wait.is_none() {
             self.young_until.take_if(|until| *until <= now);
         }
@@ -355,6 +354,10 @@ impl<W> Entry<W> {
         {
             self.denied = None;
         }
+        if self.blind {
+            return;
+        }
+        self.gate.expire(now);
         if self
             .leaving
             .as_ref()
@@ -362,27 +365,5 @@ impl<W> Entry<W> {
         {
             self.leaving = None;
         }
-    }
-}
-
-impl<W> Wait<W> {
-    fn start(limits: Limits, now: Instant) -> Self {
-        Self {
-            lot: Lot::default(),
-            repeat: Repeat::start(limits.wake_steps, now),
-            pace: Pace::new(limits.release_concurrency, now),
-            until: now + limits.wake_deadline,
-            asked: false,
-            heard: false,
-            opened_at: None,
-        }
-    }
-
-    fn restart(&mut self, limits: Limits, now: Instant) {
-        let lot = std::mem::take(&mut self.lot);
-        *self = Self {
-            lot,
-            ..Self::start(limits, now)
-        };
     }
 }

@@ -87,6 +87,19 @@ impl Gate {
         self.keep(|closing| now < closing.until);
     }
 
+    /// Keeps a closed gate closed until then.
+    pub fn prolong(&mut self, until: Instant) {
+        for closing in &mut self.closings {
+            closing.until = closing.until.max(until);
+        }
+    }
+
+    /// Whether no drain holds it, be its hold over or not.
+    #[must_use]
+    pub const fn is_unused(&self) -> bool {
+        self.closings.is_empty()
+    }
+
     /// Whether requests may pass.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lot::Ending;
 use crate::wake::Steps;
@@ -35,6 +35,15 @@ pub enum State {
     Awake(Pod),
     /// Not awake, and no wake can change that.
     Blocked(Denial),
+}
+
+/// Whether what the watch has said is up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It may not be: the watch does not run.
+    Blind,
+    /// The watch runs, without a gap since then.
+    Since(Instant),
 }
 
 /// The pod that stands for an awake target.

@@ -12,6 +12,10 @@ use reveille_crds::scaled_sandbox::{Readiness, ScaledSandboxSpec, TriggerKind};
 use super::Unmanaged;
 use crate::slot::Facts;
 
+/// Faults that its controller may get over by itself, as when the pod of before is still on its way out. How
+/// long they are waited out is the scaler's to say, as of any wake.
+const OF_THE_MOMENT: [&str; 2] = ["ReconcilerError", "MultiplePods"];
+
 /// What a target looks like to its slot; `None` if it is not routable.
 pub(super) fn project(target: &Target, unmanaged: &Unmanaged) -> Option<(View, Facts)> {
     let sandbox = target.sandbox.as_ref().map(|(_, sandbox)| sandbox);
@@ -98,10 +102,10 @@ fn state(
         return State::Awake(pod);
     }
     let claim_fault = claim.and_then(|claim| claim.fault.as_ref());
-    if let Some(fault) = sandbox
+    let fault = sandbox
         .and_then(|sandbox| sandbox.fault.as_ref())
-        .or(claim_fault)
-    {
+        .or(claim_fault);
+    if let Some(fault) = fault.filter(|fault| !OF_THE_MOMENT.contains(&&*fault.reason)) {
         return faulty(fault);
     }
     if is_wanted {

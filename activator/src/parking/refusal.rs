@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
         waited: Duration,
         stage: &'static str,
     },
+    /// The wait is over, and no scaler has said anything for long. 503.
+    Unanswered,
     /// The scaler will not wake it. 503.
     Refused {
         reason: Arc<str>,
@@ -82,7 +84,7 @@ impl Refusal {
 
     pub(super) fn ending(&self) -> Ending {
         match self {
-            Self::Expired { .. } => Ending::Expired,
+            Self::Expired { .. } | Self::Unanswered => Ending::Expired,
             Self::Failed { .. } => Ending::Failed,
             Self::PortNotDeclared => Ending::Released,
             _ => Ending::Refused,

@@ -20,7 +20,7 @@ use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
 use crate::slot::Activity;
-use crate::upstream::{Connection, Risk, Unanswered, Upstream};
+use crate::upstream::{Connection, Risk, Unanswered};
 
 /// Connections that may die under a request before a byte of it was written: one that was stale in the
 /// pool, and a few by a server that closes what it has accepted.
@@ -31,9 +31,10 @@ const UNSENT_PAUSE: Duration = Duration::from_millis(20);
 /// One request's way to an answer.
 pub(super) struct Exchange<'a> {
     pub(super) activator: &'a Activator,
-    pub(super) upstream: &'a Arc<Upstream>,
     pub(super) activity: &'a Activity,
     pub(super) target: &'a Target,
+    /// UID of the one Sandbox that will do, where not every one of the target's does.
+    pub(super) only: Option<Arc<str>>,
     pub(super) wait: Wait,
     pub(super) is_upgrade: bool,
 }
@@ -113,22 +114,28 @@ impl Exchange<'_> {
     ) -> Result<(Connection, Admission), Error> {
         let key = &self.target.key;
         let mut attempts = Attempts::default();
+        let upstream = &self.activator.upstream;
         loop {
             let parking = &self.activator.parking;
             let admission = parking
                 .endpoint(self.activity, self.target.port, self.wait.left())
                 .await;
             let admission = admission.map_err(|refusal| Error::Refused(key.clone(), refusal))?;
+            if let Some(only) = &self.only
+                && *only != admission.sandbox_uid
+            {
+                return Err(Error::NotFound(key.clone()));
+            }
             if waited.is_none() {
                 *waited = admission.waited;
             }
             let endpoint = &admission.endpoint;
             let pooled = risk
                 .filter(|_| !self.is_upgrade)
-                .and_then(|risk| self.upstream.reuse(endpoint, risk));
+                .and_then(|risk| upstream.reuse(endpoint, risk));
             let failure = match pooled {
                 Some(connection) => return Ok((connection, admission)),
-                None => match self.upstream.open(endpoint, self.is_upgrade).await {
+                None => match upstream.open(endpoint, self.is_upgrade).await {
                     Ok(connection) => return Ok((connection, admission)),
                     Err(failure) => failure,
                 },
@@ -141,7 +148,7 @@ impl Exchange<'_> {
                     .cache_invalidations
                     .get_or_create(&namespace(&self.target.key))
                     .inc();
-                self.upstream.drop_pod(&endpoint.pod);
+                upstream.drop_pod(&endpoint.pod);
             })?;
             drop(admission);
             match self.wait.left() {

@@ -101,6 +101,26 @@ fn a_bad_header_is_refused_in_upstreams_words_and_order() {
 }
 
 #[test]
+fn pods_of_this_machine_may_be_named_where_that_is_allowed() {
+    let router = Router::new(&Config {
+        allow_loopback_pod_ip: true,
+        ..Config::default()
+    });
+    let ask = |ip| {
+        let request = Request::get("/").header("host", "proxy:8080");
+        let request = request.header("x-sandbox-id", "alice");
+        let (parts, ()) = request
+            .header("x-sandbox-pod-ip", ip)
+            .body(())
+            .unwrap()
+            .into_parts();
+        router.route(&parts).is_ok()
+    };
+    assert!(["127.64.0.9", "::1"].into_iter().all(ask));
+    assert!(!["0.0.0.0", "169.254.169.254"].into_iter().any(ask));
+}
+
+#[test]
 fn a_timeout_is_positive_seconds_and_anything_else_is_ignored() {
     let wait = |value: &str| match route(
         "/",

@@ -7,15 +7,11 @@ use super::*;
 fn claim(sandbox: Option<&str>, released: bool) -> Option<Arc<ClaimFacts>> {
     Some(Arc::new(ClaimFacts {
         uid: "uid-claim".into(),
-        created: None,
-        labels: Labels::default(),
         sandbox: sandbox.map(Into::into),
         pool: "pool".into(),
-        deleting: false,
         released,
-        leftover: None,
         epoch: 1,
-        fault: None,
+        ..ClaimFacts::default()
     }))
 }
 
@@ -200,6 +196,134 @@ async fn a_sandbox_wanted_asleep_is_not_sent_to_though_its_pod_still_lives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fault_of_the_moment_is_waited_out() {
+    let mut world = World::new();
+    let facts = SandboxFacts {
+        fault: Some(Fault {
+            reason: "ReconcilerError".into(),
+            message: "its pod is owned by another".into(),
+        }),
+        ..sandbox("alice", 1, OperatingMode::Running)
+    };
+    world
+        .projector
+        .apply(Change::Sandbox(key("alice"), Some(Arc::new(facts))));
+    let client = world.client("alice");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!client.is_finished());
+    world.awake("alice", 1);
+    assert!(answer(client).await.is_ok());
+}
+
+/// Whether a request for `alice` is sent to a pod at once.
+async fn is_sent(world: &World) -> bool {
+    let client = world.client("alice");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let is_sent = client.is_finished();
+    client.abort();
+    is_sent
+}
+
+fn ready(name: &str, epoch: u64) -> PodFacts {
+    PodFacts {
+        ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ready: true,
+        ..pod(name, epoch)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_being_deleted_is_not_sent_to() {
+    let mut world = World::new();
+    world.awake("alice", 1);
+    assert!(is_sent(&world).await);
+    let leaving = PodFacts {
+        terminating: true,
+        ..ready("alice", 1)
+    };
+    world.pod("alice", 1, &leaving);
+    assert!(!is_sent(&world).await, "ready, wanted, and on its way out");
+    world.pod("alice", 2, &ready("alice", 2));
+    assert!(
+        is_sent(&world).await,
+        "its successor is there before it is gone"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_another_sandbox_is_not_sent_to() {
+    let mut world = World::new();
+    world.sandbox("alice", 1, OperatingMode::Running);
+    let foreign = PodFacts {
+        sandbox_uid: "uid-alice-before".into(),
+        ..ready("alice", 1)
+    };
+    world.pod("alice", 1, &foreign);
+    assert!(
+        !is_sent(&world).await,
+        "of a Sandbox that had the name before"
+    );
+    let collision = PodFacts {
+        sandbox: "mallory".into(),
+        sandbox_uid: "uid-mallory".into(),
+        ..ready("alice", 1)
+    };
+    world.pod("alice", 1, &collision);
+    assert!(!is_sent(&world).await, "its name hash may be the same");
+    world.pod("alice", 1, &ready("alice", 1));
+    assert!(is_sent(&world).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pod_of_before_a_sleep_is_not_sent_to_though_it_still_looks_alive() {
+    let mut world = World::new();
+    world.awake("alice", 1);
+    world.sandbox("alice", 2, OperatingMode::Suspended);
+    world.sandbox("alice", 3, OperatingMode::Running);
+    assert!(!is_sent(&world).await, "its deletion has not been seen yet");
+    world.pod("alice", 1, &ready("alice", 1));
+    assert!(!is_sent(&world).await, "said again");
+    let leaving = PodFacts {
+        terminating: true,
+        ..ready("alice", 1)
+    };
+    world.pod("alice", 1, &leaving);
+    assert!(!is_sent(&world).await);
+    world.no_pod("alice", 1);
+    world.pod("alice", 2, &ready("alice", 2));
+    assert!(is_sent(&world).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_before_a_sleep_is_not_believed_while_the_watch_does_not_run() {
+    let mut world = World::new();
+    world.awake("alice", 1);
+    world.sandbox("alice", 3, OperatingMode::Running);
+    world.current.send_replace(false);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!is_sent(&world).await);
+    world.current.send_replace(true);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!is_sent(&world).await, "what happened is being told");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(is_sent(&world).await, "nothing was told: it never went");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_which_nobody_asked_holds_back_all_the_same() {
+    let mut world = World::new();
+    world.awake("alice", 1);
+    world.sandbox("alice", 3, OperatingMode::Running);
+    world.current.send_replace(false);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.current.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!is_sent(&world).await, "the first who asks, after the gap");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_sent(&world).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_of_strangers_leave_nothing_behind() {
     let mut world = World::asleep();
     world.projector.apply(Change::Synced);
@@ -222,14 +346,16 @@ async fn what_was_known_is_served_after_the_watch_ends() {
     let world = World::new();
     let metrics = world.activator.metrics.clone();
     let directory = Arc::clone(&world.activator.directory);
-    let projector = Projector::new(directory, &world.activator.config, metrics);
+    let upstream = Arc::clone(&world.activator.upstream);
+    let projector = Projector::new(directory, upstream, &world.activator.config, metrics);
     let facts = Arc::new(sandbox("alice", 1, OperatingMode::Suspended));
     changes
         .send(Change::Sandbox(key("alice"), Some(facts)))
         .await
         .unwrap();
     drop(changes);
-    projector.follow(rx).await;
+    let (changes, current) = (rx, watch::channel(true).1);
+    projector.follow(Watch { changes, current }).await;
     assert_eq!(world.slot("alice").key(), &key("alice"));
 }
 

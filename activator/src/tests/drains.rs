@@ -97,3 +97,15 @@ async fn a_sandbox_that_the_watch_does_not_show_yet_is_not_called_drained() {
     let mut world = World::new();
     assert!(!ask(&mut world, 1, 1).await.drained);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_drains_while_the_watch_does_not_run() {
+    let mut world = World::new();
+    world.awake("alice", 1);
+    for (nonce, runs) in [(1, false), (2, true)] {
+        world.current.send_replace(runs);
+        tokio::task::yield_now().await;
+        assert_eq!(ask(&mut world, nonce, 1).await.drained, runs);
+        world.say(OutcomeKind::Undrain { nonce }).await;
+    }
+}

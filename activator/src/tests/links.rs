@@ -5,12 +5,17 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-fn without_link(api: Option<String>) -> World {
+fn without_link(apis: impl IntoIterator<Item = String>) -> World {
+    let world = with_apis(apis);
+    world.link.send_replace(false);
+    world
+}
+
+fn with_apis(apis: impl IntoIterator<Item = String>) -> World {
     let mut world = World::with(Config {
-        fallback_api: api,
+        fallback_apis: apis.into_iter().collect(),
         ..Config::default()
     });
-    world.link.send_replace(false);
     world.sandbox("alice", 1, OperatingMode::Suspended);
     world
 }
@@ -39,7 +44,7 @@ async fn without_carrier_and_api_a_wake_fails_fast() {
     else {
         panic!("not failed")
     };
-    assert_eq!(&*reason, "ScalerUnreachable");
+    assert_eq!(&*reason, "NoScaler");
     assert!(retry_after.is_some() && start.elapsed() < Duration::from_secs(2));
 }
 
@@ -117,5 +122,87 @@ async fn an_api_that_cannot_be_reached_fails_the_wake_fast() {
     let Refusal::Failed { reason, .. } = refusal(world.client("alice")).await else {
         panic!("not failed")
     };
-    assert_eq!(&*reason, "ScalerUnreachable");
+    assert_eq!(&*reason, "NoScaler");
+}
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn the_scalers_are_asked_in_turn_until_one_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let live = format!("http://{}", listener.local_addr().unwrap());
+    let mut world = without_link([nobody().await, live, nobody().await]);
+    let client = world.client("alice");
+    answer_call(&listener, ACCEPTED).await;
+    world.awake("alice", 2);
+    assert!(answer(client).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_scaler_that_does_not_know_the_sandbox_yet_is_asked_again() {
+    asked_again_after("404 Not Found", "NotFound").await;
+}
+
+#[tokio::test]
+async fn a_scaler_that_has_too_much_to_do_is_asked_again() {
+    asked_again_after("503 Service Unavailable", "Unavailable").await;
+}
+
+/// An answer that is about the scaler ends nobody's wait.
+async fn asked_again_after(status: &str, reason: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut world = without_link([format!("http://{}", listener.local_addr().unwrap())]);
+    let client = world.client("alice");
+    let body = format!(r#"{{"reason":"{reason}","message":"not now"}}"#);
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for _ in 0..5 {
+        answer_call(&listener, &head).await;
+    }
+    answer_call(&listener, ACCEPTED).await;
+    world.awake("alice", 2);
+    assert!(answer(client).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wake_that_nobody_answers_over_the_carrier_goes_by_the_api_as_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut world = with_apis([format!("http://{}", listener.local_addr().unwrap())]);
+    let client = world.client("alice");
+    answer_call(&listener, ACCEPTED).await;
+    for _ in 0..3 {
+        world.heard_wake().await;
+    }
+    world.awake("alice", 2);
+    assert!(answer(client).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answered_wake_goes_by_the_carrier_alone() {
+    let mut world = with_apis([nobody().await]);
+    let client = world.client("alice");
+    world.heard_wake().await;
+    world.say(OutcomeKind::Waking { epoch: 2 }).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.awake("alice", 2);
+    assert!(answer(client).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_in_vain_for_any_scaler_is_told_that_there_is_none() {
+    let mut config = Config::default();
+    config.unmanaged.max_wait = Duration::from_secs(20);
+    let mut world = World::with(config);
+    world.sandbox("alice", 1, OperatingMode::Suspended);
+    let start = tokio::time::Instant::now();
+    assert_eq!(refusal(world.client("alice")).await, Refusal::Unanswered);
+    assert_eq!(start.elapsed().as_secs(), 20, "one may come until the end");
 }

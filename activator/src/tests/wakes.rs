@@ -71,7 +71,8 @@ async fn a_client_that_leaves_gives_its_place_back_and_the_wake_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline_with_the_stage_of_the_wake() {
-    let world = World::asleep();
+    let mut world = World::asleep();
+    world.sandbox("alice", 2, OperatingMode::Running);
     let (activator, slot) = (Arc::clone(&world.activator), world.slot("alice"));
     let activity = slot.begin();
     let start = Instant::now();
@@ -85,7 +86,7 @@ async fn a_wait_ends_at_its_deadline_with_the_stage_of_the_wake() {
         refusal,
         Refusal::Expired {
             waited,
-            stage: "no scaler has answered the wake"
+            stage: "its pod has no address yet"
         }
     );
 }

@@ -116,6 +116,7 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+    use crate::sight::Sight;
     use crate::slot::{Facts, Slot};
 
     const IDLE: Duration = Duration::from_secs(600);
@@ -137,7 +138,7 @@ mod tests {
             is_blocked: false,
             is_gone: false,
         };
-        Slot::new(key, view, facts, Arc::default())
+        Slot::new(key, view, facts, Arc::default(), Arc::new(Sight::new()))
     }
 
     fn in_flight(slot: &Slot) -> u32 {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use reveille_crds::change::PodFacts;
 use reveille_crds::message::ToScaler;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
 
 use crate::support::agent::read_head;
-use crate::support::{Agent, Answer, Edge, head_of, ok, soon};
+use crate::support::{Agent, Answer, Edge, head_of, ok, pod, soon};
 
 const GET: &str = "GET /count HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\n\r\n";
 const LAST: &str =
@@ -208,4 +210,64 @@ async fn shutdown_finishes_what_is_in_flight_and_refuses_what_waits() {
     soon("idle", idle.read_to_end(&mut all)).await.unwrap();
     edge.ended().await;
     assert!(tokio::net::TcpStream::connect(edge.address).await.is_err());
+}
+
+/// Answers requests as soon as it is let, and tells of each connection that the other side closes.
+async fn watchful(go: watch::Receiver<bool>, closed: mpsc::Sender<()>) -> Agent {
+    Agent::raw(move |mut stream| {
+        let (mut go, closed) = (go.clone(), closed.clone());
+        async move {
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                go.wait_for(|go| *go).await.unwrap();
+                let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(head).await.unwrap();
+            }
+            closed.send(()).await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn idle_connections_end_when_their_pod_begins_to() {
+    let (closed, mut closes) = mpsc::channel(8);
+    let (_go, go) = watch::channel(true);
+    let (edge, agent) = (Edge::start().await, watchful(go, closed).await);
+    edge.awake("alice", &agent).await;
+    assert_eq!(ok(&edge.ask(LAST).await), "ok");
+    edge.pod("alice", Some(leaving("alice", &agent))).await;
+    soon("close", closes.recv()).await.unwrap();
+    assert_eq!(agent.accepted(), 1);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_when_a_pod_begins_to_go_is_answered_and_its_connection_closed() {
+    let (closed, mut closes) = mpsc::channel(8);
+    let (go, may) = watch::channel(false);
+    let (edge, agent) = (Edge::start().await, watchful(may, closed).await);
+    edge.awake("alice", &agent).await;
+    let asked = edge.ask(LAST);
+    let told = async {
+        soon("the request", async {
+            while agent.accepted() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        edge.pod("alice", Some(leaving("alice", &agent))).await;
+        edge.asleep("another").await;
+        go.send_replace(true);
+    };
+    let (answer, ()) = tokio::join!(asked, told);
+    assert_eq!(ok(&answer), "ok");
+    soon("close", closes.recv()).await.unwrap();
+}
+
+/// That pod, being deleted.
+fn leaving(name: &str, agent: &Agent) -> PodFacts {
+    PodFacts {
+        terminating: true,
+        ..pod(name, agent.address, false)
+    }
 }

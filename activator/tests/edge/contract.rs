@@ -267,12 +267,7 @@ async fn a_request_whose_pod_dies_before_it_is_sent_parks_and_goes_to_the_next_p
     // Its port refuses now; then the watch says that it sleeps, and the request asks for a wake.
     edge.pod("alice", None).await;
     edge.sandbox("alice", OperatingMode::Suspended).await;
-    let is_alices =
-        |said: &ToScaler| matches!(said, ToScaler::Wake(wake) if wake.key.name() == "alice");
-    soon("wake", async {
-        while !edge.said.recv().await.as_ref().is_some_and(is_alices) {}
-    })
-    .await;
+    edge.heard_wake("alice").await;
     edge.awake("alice", &second).await;
     let mut all = Vec::new();
     soon("answer", stream.read_to_end(&mut all)).await.unwrap();

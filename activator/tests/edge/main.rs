@@ -13,5 +13,6 @@ mod contract;
 mod departures;
 mod framing;
 mod http2;
+mod lives;
 mod support;
 mod tunnels;

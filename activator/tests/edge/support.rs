@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reveille_activator::{Carrier, Config, Metrics};
+use reveille_activator::{Carrier, Config, Metrics, Watch};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::{Change, PodFacts, Probe, SandboxFacts};
 use reveille_crds::message::{ToActivator, ToScaler};
@@ -73,9 +73,13 @@ impl Edge {
         let run = reveille_activator::run(
             config,
             listener,
-            watched,
+            Watch {
+                changes: watched,
+                current: watch::channel(true).1,
+            },
             carrier,
             metrics,
+            watch::channel(false).0,
             shutdown.clone(),
         );
         let serving = Some(tokio::spawn(async move { run.await.unwrap() }));
@@ -120,6 +124,20 @@ impl Edge {
             .send(Change::Pod(key(name), pod.map(Arc::new)))
             .await
             .unwrap();
+    }
+
+    pub(crate) async fn change(&self, change: Change) {
+        self.changes.send(change).await.unwrap();
+    }
+
+    /// Waits for a Wake of that sandbox.
+    pub(crate) async fn heard_wake(&mut self, name: &str) {
+        let is_its =
+            |said: &ToScaler| matches!(said, ToScaler::Wake(wake) if wake.key.name() == name);
+        soon("wake", async {
+            while !self.said.recv().await.as_ref().is_some_and(is_its) {}
+        })
+        .await;
     }
 
     /// Waits until the directory has it. Changes are applied in order, so one more shows that all were:
@@ -183,25 +201,7 @@ pub(crate) fn facts(name: &str, mode: OperatingMode) -> SandboxFacts {
     SandboxFacts {
         uid: sandbox_uid(name),
         mode,
-        ..blank()
-    }
-}
-
-fn blank() -> SandboxFacts {
-    SandboxFacts {
-        uid: "".into(),
-        created: None,
-        labels: Default::default(),
-        mode: OperatingMode::Running,
-        epoch: 0,
-        hold: None,
-        shutdown_time: None,
-        deleting: false,
-        pool_member: false,
-        claim: None,
-        claim_uid: None,
-        has_volumes: false,
-        fault: None,
+        ..SandboxFacts::default()
     }
 }
 
@@ -215,9 +215,7 @@ pub(crate) fn pod(name: &str, address: SocketAddr, h2c: bool) -> PodFacts {
         ports: Some(Box::new([(8888, address.port())])),
         h2c: if h2c { Box::new([8888]) } else { Box::new([]) },
         ready: true,
-        terminating: false,
-        fault: None,
         probe: Some(Probe::Kubelet),
-        created: None,
+        ..PodFacts::default()
     }
 }

@@ -29,8 +29,16 @@ impl Carried {
         let (tx, from_scaler) = mpsc::channel(64);
         let (link_tx, link) = watch::channel(false);
         let shutdown = CancellationToken::new();
-        let client = server.connect().await;
-        let carry = nats::carry(client, "one".to_owned(), rx, tx, link_tx, shutdown.clone());
+        let (client, connection) = server.connect_counted().await;
+        let carry = nats::carry(
+            client,
+            connection,
+            "one".to_owned(),
+            rx,
+            tx,
+            link_tx,
+            shutdown.clone(),
+        );
         let mut carried = Self {
             to_scaler,
             from_scaler,
@@ -152,8 +160,11 @@ async fn messages_travel_both_ways() {
 async fn what_cannot_be_read_is_passed_over() {
     let server = Server::start().await;
     let scaler = server.connect().await;
+    let mut heard = everything(&scaler).await;
     let mut carried = Carried::over(&server).await;
+    // Whoever is heard has been subscribed.
     carried.to_scaler.send(wake(1)).await.unwrap();
+    assert_eq!(next(&mut heard).await, wake(1));
     for (subject, payload) in [
         ("reveille.v1.outcome.agents.alice", "not json"),
         (

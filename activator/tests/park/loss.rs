@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use reveille_activator::{Carrier, Config, Metrics, nats};
+use reveille_activator::{Carrier, Config, Metrics, Watch, nats};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::{Change, PodFacts, SandboxFacts};
-use reveille_crds::labels::Labels;
 use reveille_crds::message::{ToActivator, ToScaler};
 use reveille_crds::sandbox::OperatingMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,18 +38,9 @@ async fn agent(listener: TcpListener) {
 fn sandbox(name: &str, mode: OperatingMode) -> Change {
     let facts = SandboxFacts {
         uid: format!("uid-{name}").into(),
-        created: None,
-        labels: Labels::default(),
         mode,
         epoch: 1,
-        hold: None,
-        shutdown_time: None,
-        deleting: false,
-        pool_member: false,
-        claim: None,
-        claim_uid: None,
-        has_volumes: false,
-        fault: None,
+        ..SandboxFacts::default()
     };
     Change::Sandbox(
         SandboxKey::new("agents", name).unwrap(),
@@ -65,12 +55,8 @@ fn pod(name: &str, address: SocketAddr) -> Change {
         sandbox_uid: format!("uid-{name}").into(),
         ip: Some(address.ip()),
         ports: Some(Box::new([(8888, address.port())])),
-        h2c: Box::default(),
         ready: true,
-        terminating: false,
-        fault: None,
-        probe: None,
-        created: None,
+        ..PodFacts::default()
     };
     Change::Pod(
         SandboxKey::new("agents", name).unwrap(),
@@ -115,9 +101,10 @@ async fn activator(
     let (tx, from_scaler) = mpsc::channel(64);
     let (link_tx, link) = watch::channel(false);
     let shutdown = CancellationToken::new();
-    let client = server.connect().await;
+    let (client, connection) = server.connect_counted().await;
     tasks.spawn(nats::carry(
         client,
+        connection,
         "one".into(),
         rx,
         tx,
@@ -137,7 +124,10 @@ async fn activator(
     tasks.spawn(async move {
         // The watch lasts as long as the activator.
         let _watch = changes_tx;
-        reveille_activator::run(config, listener, changes, carrier, metrics, shutdown)
+        let serving = watch::channel(false).0;
+        let current = watch::channel(true).1;
+        let watch = Watch { changes, current };
+        reveille_activator::run(config, listener, watch, carrier, metrics, serving, shutdown)
             .await
             .unwrap();
     });

@@ -1,11 +1,15 @@
 //! A real `nats-server`.
 
+use std::future::ready;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
 
 use crate::PATIENCE;
 
@@ -42,16 +46,34 @@ impl Server {
 
     /// Waits until the server answers.
     pub(crate) async fn connect(&self) -> Client {
+        self.connect_counted().await.0
+    }
+
+    /// The same, with the number of the present connection.
+    pub(crate) async fn connect_counted(&self) -> (Client, watch::Receiver<Option<u64>>) {
+        let (counted, connection) = watch::channel(None);
+        let made = Arc::new(AtomicU64::new(0));
         let options = ConnectOptions::new()
             .ping_interval(Duration::from_secs(5))
             .retry_on_initial_connect()
+            .event_callback(move |event| {
+                match event {
+                    Event::Connected => {
+                        let number = made.fetch_add(1, Ordering::Relaxed);
+                        counted.send_replace(Some(number));
+                    }
+                    Event::Disconnected => drop(counted.send_replace(None)),
+                    _ => {}
+                }
+                ready(())
+            })
             .reconnect_delay_callback(|_| Duration::from_millis(20));
         let client = options
             .connect(format!("127.0.0.1:{}", self.port))
             .await
             .unwrap();
         client.flush().await.unwrap();
-        client
+        (client, connection)
     }
 }
 

@@ -152,6 +152,13 @@ pub enum Note {
         /// Time since it woke, if that was seen.
         awake: Option<Duration>,
     },
+    /// All activators had stopped sending, but the server refuses the sleep. It is tried again later.
+    SleepDenied {
+        /// Why it was to sleep.
+        reason: SleepReason,
+        /// The server's word.
+        message: Arc<str>,
+    },
     /// A drain ended.
     Drained {
         /// How.
@@ -197,6 +204,8 @@ pub enum SleepReason {
     WakeFailed,
     /// It never became ready, and nobody waits.
     NeverReady,
+    /// Its pod has ended, which no controller starts again; the next wake makes a new one.
+    PodEnded,
 }
 
 impl SleepReason {
@@ -209,6 +218,7 @@ impl SleepReason {
             Self::Asked => "api",
             Self::WakeFailed => "wake-failed",
             Self::NeverReady => "never-ready",
+            Self::PodEnded => "pod-ended",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The write budget: a token bucket with three queues, so that a storm of sleeps never delays a wake.
+//! The write budget: a token bucket with a queue per class, so that a storm of sleeps never delays a wake.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,14 +10,16 @@ pub enum Class {
     Wake,
     /// It saves money.
     Sleep,
-    /// It informs.
+    /// It informs whoever looks.
     Status,
+    /// It tells what happened; nothing is lost without it.
+    Event,
 }
 
 /// Writes waiting for their turn. Bounded by its user: each target has one write at a time.
 #[derive(Debug)]
 pub struct Budget<T> {
-    queues: [VecDeque<T>; 3],
+    queues: [VecDeque<T>; 4],
     /// Time in which one token grows.
     grain: Duration,
     burst: u32,
@@ -31,7 +33,7 @@ impl<T> Budget<T> {
     #[must_use]
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         Self {
-            queues: [const { VecDeque::new() }; 3],
+            queues: [const { VecDeque::new() }; 4],
             grain: Duration::from_secs(1) / rate.max(1),
             burst: burst.max(1),
             tokens: burst.max(1),
@@ -46,11 +48,17 @@ impl<T> Budget<T> {
 
     /// The next write that may go now.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
+        self.pop_down_to(Class::Event, now)
+    }
+
+    /// The next write that may go now, of this class or one that goes before it.
+    pub fn pop_down_to(&mut self, last: Class, now: Instant) -> Option<T> {
         self.refill(now);
         if self.tokens == 0 {
             return None;
         }
-        let write = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
+        let mut queues = self.queues.iter_mut().take(last as usize + 1);
+        let write = queues.find_map(VecDeque::pop_front)?;
         self.tokens -= 1;
         Some(write)
     }
@@ -58,7 +66,14 @@ impl<T> Budget<T> {
     /// When [`Budget::pop`] may next have something.
     #[must_use]
     pub fn next(&self, now: Instant) -> Option<Instant> {
-        if self.is_empty() {
+        self.next_down_to(Class::Event, now)
+    }
+
+    /// When [`Budget::pop_down_to`] may next have something.
+    #[must_use]
+    pub fn next_down_to(&self, last: Class, now: Instant) -> Option<Instant> {
+        let mut queues = self.queues.iter().take(last as usize + 1);
+        if queues.all(VecDeque::is_empty) {
             None
         } else if self.tokens > 0 {
             Some(now)
@@ -99,14 +114,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakes_go_before_sleeps_and_sleeps_before_status() {
+    fn wakes_go_before_sleeps_and_sleeps_before_what_only_informs() {
         let now = Instant::now();
         let mut budget = Budget::new(10, 10, now);
+        budget.push(Class::Event, "event");
         budget.push(Class::Status, "status");
         budget.push(Class::Sleep, "sleep");
         budget.push(Class::Wake, "wake");
         let order: Vec<_> = std::iter::from_fn(|| budget.pop(now)).collect();
-        assert_eq!(order, ["wake", "sleep", "status"]);
+        assert_eq!(order, ["wake", "sleep", "status", "event"]);
+    }
+
+    #[test]
+    fn what_only_informs_can_be_left_waiting() {
+        let now = Instant::now();
+        let mut budget = Budget::new(10, 10, now);
+        budget.push(Class::Event, "event");
+        assert_eq!(budget.next_down_to(Class::Sleep, now), None);
+        assert_eq!(budget.pop_down_to(Class::Sleep, now), None);
+        budget.push(Class::Wake, "wake");
+        assert_eq!(budget.pop_down_to(Class::Sleep, now), Some("wake"));
+        assert_eq!(budget.pop(now), Some("event"));
     }
 
     #[test]

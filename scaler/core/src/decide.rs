@@ -49,6 +49,8 @@ pub struct Observation {
     pub wake_after: Option<(Instant, Arc<str>)>,
     /// What the agent said when it was asked.
     pub asked_agent: AskedAgent,
+    /// The pod that is there has ended and will not come up again.
+    pub pod_ended: bool,
 }
 
 /// Where a target stands.
@@ -163,6 +165,9 @@ fn decide_asleep(seen: &Observation, now: Instant) -> Decision {
     match (seen.hold, seen.wanted) {
         (Some(Hold::Asleep), _) => stay(Why::HeldAsleep),
         _ if paused => stay(Why::Paused),
+        // Woken before its controller has removed it, the sandbox would be left with a dead pod.
+        (_, Some((cause, _))) if seen.pod_ended => stay(Why::Waking(cause)),
+        (Some(Hold::Awake), None) if seen.pod_ended => stay(Why::Asleep),
         (_, Some((cause, from))) => {
             if now >= from {
                 Decision::Wake(cause)
@@ -191,7 +196,11 @@ fn decide_awake(
     let hurry = if seen.hold == Some(Hold::Asleep) {
         Some(SleepReason::Held)
     } else {
+        // Needed again since its pod ended: a sleep is the only way to a new one.
+        let needed = seen.demand.last_active.is_some_and(|at| at >= since);
+        let ended = starting.is_some() && seen.pod_ended && needed;
         seen.hurry
+            .or_else(|| ended.then_some(SleepReason::PodEnded))
     };
     // A wake of ours that failed is taken back even where nothing governs the sandbox.
     let taken_back = hurry == Some(SleepReason::WakeFailed);
@@ -218,10 +227,11 @@ fn decide_awake(
         (None, Some(false)) => never_ready(seen, &policy, since),
         (None, Some(true) | None) => cooldown(seen, &policy, since),
     };
-    let may_ask = hurry.is_none() && starting.is_none();
+    // Who may not put it to sleep anyway need not ask.
+    let may_ask = hurry.is_none() && starting.is_none() && seen.silence.is_none();
     let question = may_ask.then(|| question(seen, &policy, deadline, now));
     let question = question.flatten();
-    if let Some((end, source)) = seen.lease.filter(|_| !taken_back) {
+    if let Some((end, source)) = seen.lease.filter(|_| !taken_back && !seen.pod_ended) {
         return match question.filter(|_| source == Source::Probe) {
             Some(Decision::Stay {
                 until: Some(at), ..

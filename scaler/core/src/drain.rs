@@ -13,6 +13,8 @@ pub struct Drain {
     reason: SleepReason,
     asked: Vec<Asked>,
     refused: bool,
+    /// Since when the sandbox had been as it was when it was asked, and whether that was up.
+    stood: (Instant, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +86,15 @@ impl Drain {
             reason,
             asked: present.map(ask).collect(),
             refused: false,
+            stood: (now, false),
         }
+    }
+
+    /// For what is told of the sleep: how the sandbox stood when it was asked, and since when.
+    #[must_use]
+    pub const fn standing_since(mut self, since: Instant, was_up: bool) -> Self {
+        self.stood = (since, was_up);
+        self
     }
 
     /// Takes an answer; one to another question, or of another start of that activator, says nothing.
@@ -142,6 +152,18 @@ impl Drain {
     #[must_use]
     pub const fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Since when the sandbox had been as it was then.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.stood.0
+    }
+
+    /// Whether it was up then.
+    #[must_use]
+    pub const fn was_up(&self) -> bool {
+        self.stood.1
     }
 
     /// What for.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::act::{SleepReason, Woke};
 use crate::decide::{Decision, Phase, decide, sleeps_at};
-use crate::roster::Roster;
+use crate::roster::{Roster, Silence};
 use crate::sandbox::Sandbox;
 use crate::why::Why;
 
@@ -94,6 +94,11 @@ impl Sandbox {
             {
                 Why::Writing
             }
+            // Nobody can say any more how many there are.
+            Decision::Stay {
+                why: Why::InFlight(_) | Why::Parked(_),
+                ..
+            } if seen.silence == Some(Silence::LinkDown) => Why::Silence(Silence::LinkDown),
             Decision::Stay {
                 why: Why::Cooldown, ..
             } => sleeps_at(&seen).map_or(Why::Cooldown, |(_, why)| why),

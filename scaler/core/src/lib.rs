@@ -13,6 +13,7 @@ pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod drain;
+pub mod election;
 pub mod explain;
 pub mod lease;
 pub mod ledger;

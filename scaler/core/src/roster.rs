@@ -22,8 +22,27 @@ pub struct Roster<K> {
     activators: BTreeMap<Arc<str>, Activator<K>>,
     silence: Duration,
     since: Instant,
-    leading: bool,
+    /// Until when this scaler leads.
+    lead: Lead,
     linked: bool,
+    current: bool,
+}
+
+/// Until when a scaler leads.
+#[derive(Clone, Copy, Debug)]
+enum Lead {
+    /// It is the only one.
+    Always,
+    Until(Option<Instant>),
+}
+
+impl Lead {
+    fn holds(self, now: Instant) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(until) => until.is_some_and(|until| now < until),
+        }
+    }
 }
 
 /// What a report means beyond its entries.
@@ -44,6 +63,8 @@ pub enum Silence {
     NotLeading,
     /// The carrier to the activators is down.
     LinkDown,
+    /// A watch does not run: policies, holds and members may be other than we know.
+    Blind,
     /// There is no activator that could tell.
     NoMembers,
     /// This member has never been heard since we started.
@@ -55,15 +76,17 @@ pub enum Silence {
 }
 
 impl<K: Clone + Ord> Roster<K> {
-    /// Nobody is known yet; a member is silent after `silence` without a report.
+    /// Nobody is known yet; a member is silent after `silence` without a report. Until it is told
+    /// otherwise this scaler leads.
     #[must_use]
     pub fn new(silence: Duration, now: Instant) -> Self {
         Self {
             activators: BTreeMap::new(),
             silence,
             since: now,
-            leading: true,
+            lead: Lead::Always,
             linked: true,
+            current: true,
         }
     }
 
@@ -94,12 +117,14 @@ impl<K: Clone + Ord> Roster<K> {
         }
     }
 
-    /// Whether this scaler leads; a new leader starts from nothing.
-    pub fn set_leading(&mut self, leads: bool, now: Instant) {
-        if leads && !self.leading {
+    /// This scaler leads until then; none: it does not. A new leader starts from nothing, a renewal
+    /// changes nothing. The end needs no telling: a process that was suspended may find itself beyond it.
+    pub fn lead_until(&mut self, until: Option<Instant>, now: Instant) {
+        let lead = Lead::Until(until);
+        if lead.holds(now) && !self.lead.holds(now) {
             self.reset(now);
         }
-        self.leading = leads;
+        self.lead = lead;
     }
 
     /// Whether the carrier is up; what was said while it was not is lost.
@@ -108,6 +133,11 @@ impl<K: Clone + Ord> Roster<K> {
             self.reset(now);
         }
         self.linked = up;
+    }
+
+    /// Whether all watches run, so that what is seen is what there is.
+    pub fn set_current(&mut self, current: bool) {
+        self.current = current;
     }
 
     /// Takes a report of `from`: its place in the sequence, and for each target it mentions whether that
@@ -156,11 +186,14 @@ impl<K: Clone + Ord> Roster<K> {
     /// Why nothing may sleep now; `None`: every member was heard lately, and in full.
     #[must_use]
     pub fn silence(&self, now: Instant) -> Option<Silence> {
-        if !self.leading {
+        if !self.lead.holds(now) {
             return Some(Silence::NotLeading);
         }
         if !self.linked {
             return Some(Silence::LinkDown);
+        }
+        if !self.current {
+            return Some(Silence::Blind);
         }
         let mut members = self
             .activators

@@ -224,7 +224,9 @@ impl Sandbox {
         self.attempt.is_some()
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
+    /// Whether the activators are being asked to stop sending, or have been.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.drain.is_some()
     }
 

@@ -73,6 +73,16 @@ pub struct PodView {
     pub fault: Option<Fault>,
 }
 
+impl PodView {
+    /// Whether it has ended for good (pod phases `Failed` and `Succeeded`): it is replaced by a sleep and a
+    /// wake, and by nothing else.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let is_end = |fault: &Fault| matches!(&*fault.reason, "PodFailed" | "PodSucceeded");
+        self.fault.as_ref().is_some_and(is_end)
+    }
+}
+
 /// Desired state of a Sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

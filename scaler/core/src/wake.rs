@@ -10,6 +10,14 @@ use crate::view::{Blocked, Desired, Fault, Hold, PodView, View};
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// Longest pause.
 const BACK_OFF_CAP: Duration = Duration::from_secs(120);
+/// A wake whose writes get no answer for so long fails, so that who waits is told why and may choose: it
+/// bridges the restart of one of several API servers, and is well within any client's patience.
+const UNANSWERED: Duration = Duration::from_secs(10);
+/// Pause after that. It does not grow, since it says nothing about the sandbox; and it is longer than the
+/// interval in which a waiting activator repeats itself, so that its next Wake hears why.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(3);
+/// Reason of a wake that failed because the API gave no answer.
+const API_UNAVAILABLE: &str = "ApiUnavailable";
 
 /// A cause of wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,6 +201,8 @@ pub struct Attempt {
     pub retry: Option<Instant>,
     /// Writes that did not succeed.
     pub tries: u32,
+    /// Since when the API has given no answer to its writes, and how that shows.
+    pub unanswered: Option<(Instant, Arc<str>)>,
 }
 
 impl Attempt {
@@ -209,7 +219,25 @@ impl Attempt {
             ours: false,
             retry: None,
             tries: 0,
+            unanswered: None,
         }
+    }
+
+    /// A write of it got no answer.
+    pub fn miss(&mut self, how: &str, now: Instant) {
+        let since = self.unanswered.take().map_or(now, |(since, _)| since);
+        self.unanswered = Some((since, how.into()));
+    }
+
+    /// When it has failed if nothing more is heard.
+    #[must_use]
+    pub fn ends(&self) -> Instant {
+        let unanswered = self
+            .unanswered
+            .as_ref()
+            .filter(|_| self.begun.is_none())
+            .map(|(since, _)| *since + UNANSWERED);
+        unanswered.map_or(self.deadline, |at| at.min(self.deadline))
     }
 
     /// Its phases, if it is ready `now`.
@@ -229,11 +257,19 @@ impl Attempt {
     /// Why it is late, for the waiting client, given its pod.
     #[must_use]
     pub fn lateness(&self, pod: Option<&PodView>) -> Fault {
+        if let (None, Some((_, how))) = (self.begun, &self.unanswered) {
+            let message = format!("the wake could not be written: {how}");
+            return Fault::new(API_UNAVAILABLE, message);
+        }
         let limit = self
             .deadline
             .saturating_duration_since(self.asked)
             .as_secs();
         let (reason, what) = match (self.begun, pod) {
+            (None, Some(pod)) if pod.has_ended() => (
+                "WakeTimeout",
+                "its pod of before has ended and was not removed",
+            ),
             (None, _) => ("WakeTimeout", "its wake could not be written"),
             (Some(_), None) => ("WakeTimeout", "it had no pod"),
             (Some(_), Some(pod)) if pod.ready => (
@@ -262,7 +298,16 @@ impl Failures {
     /// One more after `before`.
     #[must_use]
     pub fn after(before: Option<&Self>, fault: Fault, now: Instant) -> Self {
-        let count = before.map_or(0, |before| before.count) + 1;
+        let count = before.map_or(0, |before| before.count);
+        if *fault.reason == *API_UNAVAILABLE {
+            let until = now + UNANSWERED_PAUSE;
+            return Self {
+                count,
+                until,
+                fault,
+            };
+        }
+        let count = count + 1;
         let pause = BACK_OFF
             .saturating_mul(1 << (count - 1).min(7))
             .min(BACK_OFF_CAP);

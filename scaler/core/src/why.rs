@@ -132,6 +132,9 @@ impl fmt::Display for Silence {
         match self {
             Self::NotLeading => f.write_str("another scaler leads and decides about its sleep"),
             Self::LinkDown => f.write_str("the activators cannot be heard: their carrier is down"),
+            Self::Blind => {
+                f.write_str("a watch of the API does not run, so what is known may be old")
+            }
             Self::NoMembers => {
                 f.write_str("no activator is known that could tell whether it is idle")
             }

@@ -134,3 +134,33 @@ fn an_answer_counts_though_the_pod_faltered_meanwhile() {
     answer(&mut world, Some(seconds(600)));
     assert!(world.why().contains("it is busy"), "{}", world.why());
 }
+
+#[test]
+fn another_pod_is_asked_anew_whatever_the_one_before_was_asked_or_said() {
+    for answered in [false, true] {
+        let mut world = near_its_sleep();
+        world.pass(NS);
+        asked(&mut world);
+        if answered {
+            answer(&mut world, Some(Duration::ZERO));
+        }
+        // The watch had a gap: one ready pod is replaced by another in one step.
+        world.settle("pod-2");
+        let pod = "pod-2".into();
+        assert_eq!(world.take(), [Act::AskBusy { pod }]);
+        world.machine.probed(&"pod-1".into(), None, world.now);
+        world
+            .machine
+            .probed(&"pod-2".into(), Some(Duration::ZERO), world.now);
+        world.pass(seconds(2));
+        assert!(world.drain().is_some());
+    }
+}
+
+#[test]
+fn who_does_not_lead_asks_no_agent() {
+    let mut world = near_its_sleep();
+    world.roster.lead_until(None, world.now);
+    world.pass(seconds(100));
+    assert!(world.take().is_empty());
+}

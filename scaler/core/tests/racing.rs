@@ -8,10 +8,14 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::time::Duration;
+
 use reveille_scaler_core::act::{Intent, Note, Tell, Write, Written};
 use reveille_scaler_core::explain::State;
 use reveille_scaler_core::view::{Desired, Mode, Policy, View};
 use world::{World, claim_view, pod, policy, sandbox_view, seconds};
+
+const NS: Duration = Duration::from_nanos(1);
 
 /// All activators have stopped sending, and the sleep is on its way to the server.
 fn sleeping(mut world: World) -> World {
@@ -163,4 +167,28 @@ fn an_answer_to_the_write_of_an_earlier_object_of_the_name_is_not_taken() {
     assert_eq!(world.machine.state(world.now), State::Draining);
     world.written(Written::Done(2));
     assert_eq!(world.machine.view().desired(), Desired::Suspended);
+}
+
+#[test]
+fn a_sleep_that_the_watch_shows_before_its_answer_comes_is_told_with_the_time_it_was_quiet() {
+    let mut world = sleeping(World::awake());
+    set(&mut world, Mode::Suspended, 2);
+    world.written(Written::Done(2));
+    let told = world.notes().into_iter().find_map(|note| match note {
+        Note::Slept { quiet, awake, .. } => Some((*quiet, *awake)),
+        _ => None,
+    });
+    assert_eq!(told, Some((seconds(30), Some(seconds(30)))));
+}
+
+#[test]
+fn after_a_conflict_the_watch_is_waited_for_rather_than_the_write_repeated() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Conflict);
+    world.pass(seconds(1) - NS);
+    assert!(world.writes().is_empty());
+    world.pass(NS);
+    world.begin(Intent::Restore);
 }

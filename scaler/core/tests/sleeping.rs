@@ -123,10 +123,12 @@ fn a_silent_activator_blocks_every_sleep() {
 fn a_new_leader_counts_everything_as_active_for_one_full_cooldown() {
     let mut world = World::awake();
     world.pass(seconds(29));
-    world.roster.set_leading(false, world.now);
+    world.roster.lead_until(None, world.now);
     world.pass(seconds(100));
     assert_eq!(world.drain(), None);
-    world.roster.set_leading(true, world.now);
+    world
+        .roster
+        .lead_until(Some(world.now + seconds(3600)), world.now);
     world.restart_activator("full again");
     world.pass(seconds(30) - NS);
     assert_eq!(world.drain(), None);

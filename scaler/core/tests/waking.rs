@@ -78,25 +78,6 @@ fn a_conflict_is_looked_at_again_and_retried() {
 }
 
 #[test]
-fn an_unavailable_server_is_asked_again_until_the_deadline() {
-    let mut world = World::asleep();
-    world.ask();
-    let mut tries = 0;
-    for _ in 0..1000 {
-        if let Some(write) = world.writes().pop() {
-            assert!(world.begin_write(&write));
-            world.written(Written::Unavailable("no".into()));
-            tries += 1;
-        }
-        world.pass(100 * MS);
-    }
-    assert!((20..60).contains(&tries), "{tries}");
-    let failed =
-        |tell: &Tell| matches!(tell, Tell::Failed { reason, .. } if &**reason == "WakeTimeout");
-    assert_eq!(world.tells().iter().filter(|tell| failed(tell)).count(), 1);
-}
-
-#[test]
 fn a_denied_wake_fails_at_once_and_is_backed_off_but_not_for_an_operator() {
     let mut world = World::asleep();
     world.ask();
@@ -385,4 +366,28 @@ fn a_recreated_sandbox_starts_clean() {
     world.reply(nonce, true);
     let suspends_other = world.writes().iter().any(|write| &*write.uid != "other");
     assert!(!suspends_other);
+}
+
+#[test]
+fn a_pod_without_a_place_yet_does_not_end_the_wake_before_a_third_of_its_time() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Done(2));
+    world.see(|view| {
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Running, 2);
+        let mut pod = pod("pod-1", false);
+        pod.fault = Some(Fault::new("Unschedulable", "0/1 nodes are available"));
+        view.pod = Some(pod);
+    });
+    world.take();
+    world.pass(seconds(20) - MS);
+    assert!(world.tells().is_empty());
+    world.pass(MS);
+    let told = world.tells();
+    assert!(
+        matches!(&told[..], [Tell::Failed { reason, .. }] if &**reason == "Unschedulable"),
+        "{told:?}"
+    );
 }

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::key::InvalidKey;
-use reveille_lifecycle::store::IntentError;
 use reveille_scaler_core::command::Answer;
 use reveille_scaler_core::wake::Refusal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::HoldError;
+use crate::apply::Failure;
 
 /// One sandbox.
 #[derive(Clone, Debug, Serialize)]
@@ -182,7 +182,7 @@ impl Problem {
     pub(super) fn hold(key: &SandboxKey, error: HoldError) -> Self {
         let conflict = |reason, message| Self::new(StatusCode::CONFLICT, reason, message);
         match error {
-            HoldError::NotFound | HoldError::NotWritten(IntentError::NotFound) => {
+            HoldError::NotFound | HoldError::NotWritten(Failure::NotFound(_)) => {
                 Self::not_found(key)
             }
             HoldError::NoSandbox => conflict(
@@ -191,11 +191,11 @@ impl Problem {
                     "{key} is a claim without a Sandbox: there is nothing to pin; wake it first"
                 ),
             ),
-            HoldError::NotWritten(IntentError::Unavailable(message)) => {
+            HoldError::NotWritten(Failure::Unavailable(message) | Failure::Lost(message)) => {
                 Self::later("Unavailable", message)
             }
-            HoldError::NotWritten(IntentError::Conflict(message)) => conflict("Conflict", message),
-            HoldError::NotWritten(IntentError::Denied(message)) => {
+            HoldError::NotWritten(Failure::Conflict(message)) => conflict("Conflict", message),
+            HoldError::NotWritten(Failure::Denied(message)) => {
                 Self::new(StatusCode::FORBIDDEN, "Denied", message)
             }
         }

@@ -4,28 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reveille_crds::SandboxKey;
+use reveille_crds::change::Hold;
 use reveille_crds::message::ToActivator;
 use reveille_crds::names::DEFAULT_PORT;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
-use reveille_lifecycle::store::IntentError;
-use reveille_scaler_core::act::{Write, Written};
+use reveille_scaler_core::act::Write;
 use reveille_scaler_core::budget::Class;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Fleet, now};
+use crate::api::HoldError;
+use crate::apply::{Event, Failure};
 use crate::observe::Clocks;
 use crate::{apply, busy_probe};
 
 /// Writes under way at a time: at 50 a second and 4 s at worst each, 200 would be the most; a server that
 /// slow is not helped by more than 64.
 const WRITES: usize = 64;
+/// Of these, writes that only inform: a slow taker of events must not keep a wake waiting.
+const INFORMING: usize = 16;
 /// Questions to agents under way at a time: each is one connection for at most 2 s.
 const QUESTIONS: usize = 64;
 
-/// A write waiting for its turn. One per target, one per policy.
+/// A write waiting for its turn: one per target, one per policy, one per leftover, and a bounded number of
+/// events.
 pub(super) enum Job {
     Write {
         key: SandboxKey,
@@ -33,7 +38,17 @@ pub(super) enum Job {
     },
     Status {
         policy: SandboxKey,
-        status: Box<ScaledSandboxStatus>,
+    },
+    Collect {
+        claim: SandboxKey,
+        leftover: Arc<str>,
+    },
+    Event(Box<Event>),
+    Hold {
+        sandbox: SandboxKey,
+        uid: Arc<str>,
+        hold: Option<Hold>,
+        reply: oneshot::Sender<Result<(), HoldError>>,
     },
 }
 
@@ -42,12 +57,17 @@ pub(super) enum Done {
     Written {
         key: SandboxKey,
         write: Write,
-        fate: Written,
+        done: Result<u64, Failure>,
     },
     Status {
         policy: SandboxKey,
-        result: Result<(), IntentError>,
+        done: Result<Option<Box<ScaledSandboxStatus>>, Failure>,
     },
+    Collected {
+        claim: SandboxKey,
+        done: Result<(), Failure>,
+    },
+    Told(Result<(), Failure>),
     Asked {
         key: SandboxKey,
         pod: Arc<str>,
@@ -72,26 +92,23 @@ impl Fleet {
         );
     }
 
-    pub(super) fn push_status(&mut self) {
-        for (policy, status) in self.tallies.take(&self.index, Clocks::read().wall) {
-            self.budget.push(
-                Class::Status,
-                Job::Status {
-                    policy,
-                    status: Box::new(status),
-                },
-            );
-        }
-    }
-
     pub(super) fn may_write(&self) -> bool {
         self.writing < WRITES
+    }
+
+    /// The last class of writes that may begin now.
+    pub(super) fn last_class(&self) -> Class {
+        if self.informing < INFORMING {
+            Class::Event
+        } else {
+            Class::Sleep
+        }
     }
 
     /// Starts whatever may start now, and hands over what the carrier takes.
     pub(super) fn work(&mut self, to_activators: &mpsc::Sender<ToActivator>) {
         while self.may_write()
-            && let Some(job) = self.budget.pop(now())
+            && let Some(job) = self.budget.pop_down_to(self.last_class(), now())
         {
             self.begin(job);
         }
@@ -112,38 +129,79 @@ impl Fleet {
     }
 
     fn begin(&mut self, job: Job) {
-        let (store, deadline) = (self.store.clone(), self.config.write_timeout);
+        let (objects, limit) = (self.objects.clone(), self.config.write_timeout);
         match job {
-            Job::Status { policy, status } => {
+            Job::Write { key, write } => return self.begin_write(key, write),
+            Job::Hold {
+                sandbox,
+                uid,
+                hold,
+                reply,
+            } => {
                 self.writing += 1;
                 self.doing.spawn(async move {
-                    let result = apply::status(store, policy.clone(), *status, deadline).await;
-                    Done::Status { policy, result }
+                    let done = apply::hold(&objects, &sandbox, &uid, hold, limit).await;
+                    drop(reply.send(done.map_err(HoldError::NotWritten)));
+                    Done::Held
                 });
+                return;
             }
-            Job::Write { key, write } => {
-                // What was heard since it was queued may have ended its sleep.
-                self.touch(&key);
-                let Some(entry) = self.entries.get_mut(&key) else {
+            Job::Status { policy } => {
+                let wall = Clocks::read().wall;
+                let leads = self.config.leader.leads();
+                let Some(due) = self.tallies.begin(&policy, leads, &self.index, wall) else {
                     return;
                 };
-                if !entry.machine.begin_write(&write, now()) {
-                    return self.touch(&key);
-                }
-                let change = self
-                    .index
-                    .target(&key)
-                    .and_then(|target| apply::address(&write, &target));
-                self.writing += 1;
                 self.doing.spawn(async move {
-                    let fate = match change {
-                        Some(change) => apply::write(store, change, deadline).await,
-                        None => Written::Conflict,
-                    };
-                    Done::Written { key, write, fate }
+                    let done = apply::status(&objects, &policy, due.status, due.again, limit).await;
+                    Done::Status { policy, done }
                 });
             }
+            Job::Collect { claim, .. } if !self.config.leader.leads() => {
+                return self.collected(&claim);
+            }
+            Job::Collect { claim, leftover } => {
+                self.doing.spawn(async move {
+                    let done = apply::collect(&objects, &claim, &leftover, limit).await;
+                    Done::Collected { claim, done }
+                });
+            }
+            Job::Event(event) => {
+                self.events_waiting = self.events_waiting.saturating_sub(1);
+                self.doing
+                    .spawn(async move { Done::Told(apply::tell(&objects, &event, limit).await) });
+            }
         }
+        self.informing += 1;
+        self.writing += 1;
+    }
+
+    fn begin_write(&mut self, key: SandboxKey, write: Write) {
+        // What was heard since it was queued may have ended its sleep, and leading may have ended.
+        self.look_at_lead();
+        self.touch(&key);
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
+        // Decided on at the same instant as the write: whoever is suspended in between comes too late.
+        let now = now();
+        let until = tokio::time::Instant::from_std(now + self.config.write_timeout);
+        if !entry.machine.begin_write(&write, now) {
+            return self.touch(&key);
+        }
+        let change = self
+            .index
+            .target(&key)
+            .and_then(|target| apply::address(&write, &target));
+        let objects = self.objects.clone();
+        self.writing += 1;
+        self.doing.spawn(async move {
+            let done = match &change {
+                Some(change) => apply::write(&objects, change, until).await,
+                None => Err(Failure::NotFound("it is gone".to_owned())),
+            };
+            Done::Written { key, write, done }
+        });
     }
 
     fn ask(&mut self, key: SandboxKey, pod: Arc<str>) {
@@ -173,24 +231,38 @@ impl Fleet {
     /// Takes back what a task brought.
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Written { key, write, fate } => {
-                self.writing = self.writing.saturating_sub(1);
-                self.journal
-                    .metrics
-                    .written(write.what.as_str(), apply::result(&fate));
+            Done::Written { key, write, done } => {
+                self.wrote(write.what.as_str(), &done);
+                if let Err(error) = &done {
+                    debug!(sandbox = %key, what = write.what.as_str(), %error, "was not written");
+                }
                 if let Some(entry) = self.entries.get_mut(&key) {
+                    let fate = apply::written(write.what, done);
                     entry.machine.written(&write, &fate, now());
                     self.touch(&key);
                 }
             }
-            Done::Status { policy, result } => {
-                self.writing = self.writing.saturating_sub(1);
-                self.journal
-                    .metrics
-                    .written("status", if result.is_ok() { "done" } else { "failed" });
-                if let Err(error) = result {
-                    debug!(%policy, %error, "status was not written");
-                    self.tallies.again(&policy, now());
+            Done::Status { policy, done } => {
+                self.informed("status", &done);
+                match done {
+                    Ok(status) => self.tallies.wrote(&policy, status, now()),
+                    Err(error) => {
+                        debug!(%policy, %error, "status was not written");
+                        self.tallies.again(&policy, now());
+                    }
+                }
+            }
+            Done::Collected { claim, done } => {
+                self.informed("collect", &done);
+                self.collected(&claim);
+                if let Err(error) = done {
+                    debug!(%claim, %error, "the record beside a claim was not removed");
+                }
+            }
+            Done::Told(done) => {
+                self.informed("event", &done);
+                if let Err(error) = done {
+                    debug!(%error, "an event was not published");
                 }
             }
             Done::Asked { key, pod, answer } => {
@@ -200,8 +272,18 @@ impl Fleet {
                     self.touch(&key);
                 }
             }
-            Done::Held => {}
+            Done::Held => self.writing = self.writing.saturating_sub(1),
         }
+    }
+
+    fn informed<T>(&mut self, what: &'static str, done: &Result<T, Failure>) {
+        self.informing = self.informing.saturating_sub(1);
+        self.wrote(what, done);
+    }
+
+    fn wrote<T>(&mut self, what: &'static str, done: &Result<T, Failure>) {
+        self.writing = self.writing.saturating_sub(1);
+        self.journal.metrics.written(what, apply::result(done));
     }
 
     /// Waits for what is under way; each of it has a deadline of its own.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::message::{Activity, DrainReply, Ready, ToActivator, ToScaler, Wake};
+use reveille_scaler_core::budget::Class;
 use reveille_scaler_core::command::{Answer, Command};
 use reveille_scaler_core::wake::Ask;
 use tokio::sync::oneshot;
 use tracing::{debug, info};
 
-use super::{Done, Fleet, now};
+use super::doing::Job;
+use super::{Fleet, now};
 use crate::api::{HoldError, Request};
-use crate::apply;
+use crate::apply::Severity;
 use crate::observe::{self, Clocks};
 
 impl Fleet {
@@ -150,18 +152,21 @@ impl Fleet {
             .get_mut(key)
             .filter(|_| self.synced_at.is_some())?;
         let answer = entry.machine.command(command, &self.roster, now());
+        let epoch = entry.machine.view().epoch();
         if command == Command::Sleep {
             let refused = match &answer {
-                Answer::Conflict(why) => Some(why.reason()),
-                Answer::Unheard(_) => Some("ActivatorsUnheard"),
+                Answer::Conflict(why) => Some((why.reason(), why.to_string())),
+                Answer::Unheard(silence) => Some(("ActivatorsUnheard", silence.to_string())),
                 _ => None,
             };
-            if let Some(reason) = refused {
+            if let Some((reason, why)) = refused {
                 self.journal.metrics.sleep_refused(reason);
                 info!(sandbox = %key, reason, "refused to put {key} to sleep: {reason}");
+                let text = format!("Not put to sleep: {reason}, {why}; cause api");
+                let words = ("SleepRefused", "Sleep");
+                self.publish(key, Severity::Warning, words, text);
             }
         }
-        let epoch = entry.machine.view().epoch();
         self.touch(key);
         Some((answer, epoch))
     }
@@ -176,15 +181,16 @@ impl Fleet {
             drop(reply.send(Err(HoldError::NotFound)));
             return;
         };
-        let Some((sandbox, _)) = target.sandbox else {
+        let Some((sandbox, facts)) = target.sandbox else {
             drop(reply.send(Err(HoldError::NoSandbox)));
             return;
         };
-        let (store, deadline) = (self.store.clone(), self.config.write_timeout);
-        self.doing.spawn(async move {
-            let done = apply::hold(store, sandbox, hold, deadline).await;
-            drop(reply.send(done.map_err(HoldError::NotWritten)));
-            Done::Held
-        });
+        let job = Job::Hold {
+            sandbox,
+            uid: Arc::clone(&facts.uid),
+            hold,
+            reply,
+        };
+        self.budget.push(Class::Wake, job);
     }
 }

@@ -8,7 +8,9 @@ use reveille_scaler_core::act::{Note, Tell};
 
 use super::{Entry, Fleet};
 use crate::api::{LastSleep, LastWake, SandboxState, hold_word};
+use crate::apply::Severity;
 use crate::journal::{phases, whole_milliseconds};
+use crate::metrics::milliseconds;
 use crate::observe::Clocks;
 
 impl Fleet {
@@ -55,12 +57,10 @@ impl Fleet {
     pub(super) fn note(&mut self, key: &SandboxKey, note: &Note) {
         let entry = self.entries.get(key);
         let epoch = entry.map_or(0, |entry| entry.machine.view().epoch());
-        if let (Note::Woke(_), Some((policy, _))) =
-            (note, entry.and_then(|entry| entry.counted.as_ref()))
-        {
-            self.tallies.woke(policy, Clocks::read().wall);
-        }
         self.journal.note(key, epoch, note);
+        if let Some((severity, words, text)) = event(note) {
+            self.publish(key, severity, words, text);
+        }
     }
 
     /// What the API tells of one target.
@@ -99,4 +99,46 @@ impl Fleet {
             next_sleep_in_seconds: told.next_sleep.map(left),
         }
     }
+}
+
+/// What `kubectl describe` shows of a note: its severity, reason and action, and a sentence.
+fn event(note: &Note) -> Option<(Severity, (&'static str, &'static str), String)> {
+    Some(match note {
+        Note::Woke(woke) => {
+            let [decide, start, ready, total] =
+                [woke.decide, woke.start, woke.ready, woke.total()].map(milliseconds);
+            let (cause, parked) = (woke.cause.as_str(), woke.parked);
+            let text = format!(
+                "Woke in {total} ms: decide {decide}, start {start}, ready {ready}; cause {cause}, {parked} parked"
+            );
+            (Severity::Normal, ("Woke", "Wake"), text)
+        }
+        Note::Slept { reason, quiet, .. } => {
+            let (reason, quiet) = (reason.as_str(), quiet.as_secs());
+            let text = format!("Put to sleep after {quiet} s quiet; cause {reason}");
+            (Severity::Normal, ("Slept", "Sleep"), text)
+        }
+        Note::WakeFailed {
+            cause,
+            reason,
+            message,
+            after,
+            ..
+        } => {
+            let (cause, total) = (cause.as_str(), milliseconds(*after));
+            let text = format!("Not woken after {total} ms: {reason}, {message}; cause {cause}");
+            (Severity::Warning, ("WakeFailed", "Wake"), text)
+        }
+        Note::Refused { cause, refusal } => {
+            let (cause, reason, message) = (cause.as_str(), refusal.reason(), refusal.message());
+            let text = format!("Not woken: {reason}, {message}; cause {cause}");
+            (Severity::Warning, ("WakeFailed", "Wake"), text)
+        }
+        Note::SleepDenied { reason, message } => {
+            let reason = reason.as_str();
+            let text = format!("Not put to sleep: SleepDenied, {message}; cause {reason}");
+            (Severity::Warning, ("SleepRefused", "Sleep"), text)
+        }
+        Note::Drained { .. } => return None,
+    })
 }

@@ -18,7 +18,7 @@ use reveille_lifecycle::object::Object;
 use reveille_lifecycle::store::{Store, Watch};
 use reveille_scaler::config::Config;
 use reveille_scaler::metrics::Metrics;
-use reveille_scaler::{Carrier, api};
+use reveille_scaler::{Carrier, Objects, api};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -73,7 +73,7 @@ impl Shell {
         let scaler = reveille_scaler::run(
             config,
             seen,
-            store.clone(),
+            Objects::Memory(store.clone()),
             carrier,
             metrics,
             requests,

@@ -1,5 +1,6 @@
 //! The driver around the activator's core: it translates and does, and decides nothing.
 
+mod seeing;
 mod slot;
 mod view;
 
@@ -11,13 +12,14 @@ use reveille_activator_core::entry::{Outcome, Step};
 use reveille_activator_core::gate::DrainAnswer;
 use reveille_activator_core::lot::Ended;
 use reveille_activator_core::report::Reports;
+use reveille_activator_core::view::Sight;
 use reveille_scaler_core::ledger::Report;
 
 pub(crate) use self::slot::{Drained, Slot};
-use self::view::{gone, is_routable, outcome, view};
+use self::view::outcome;
 use crate::message::{ToActivator, ToScaler};
 use crate::mutant::Mutant;
-use crate::objects::{Cache, Change, Name, Uid};
+use crate::objects::{Cache, Name, Uid};
 use crate::requests::RequestId;
 use crate::sim::{Event, Node, NodeKind};
 use crate::watch::Streams;
@@ -33,11 +35,15 @@ const PROBE_EVERY: Duration = Duration::from_millis(25);
 pub(crate) struct Activator {
     pub(crate) name: Arc<str>,
     pub(crate) node: Node,
+    /// Times that its pod was replaced: each has a name of its own.
+    pub(crate) pod: u32,
     pub(crate) is_up: bool,
     /// Clients are led to it.
     pub(crate) serves: bool,
     /// It knows whether its carrier is up.
     pub(crate) linked: bool,
+    /// Whether, as far as it knows, what its watches say is up to date.
+    sight: Sight,
     pub(crate) cache: Cache,
     pub(crate) slots: BTreeMap<Name, Slot>,
     /// When the watch first showed a pod (UID).
@@ -57,9 +63,11 @@ impl Activator {
                 index,
                 life: 0,
             },
+            pod: 0,
             is_up: false,
             serves: false,
             linked: true,
+            sight: Sight::Since(now),
             cache: Cache::default(),
             slots: BTreeMap::new(),
             shown: BTreeMap::new(),
@@ -83,6 +91,8 @@ impl Activator {
         *self = Self {
             node,
             is_up: true,
+            pod: self.pod,
+            name: format!("activator-{}-{}", node.index, self.pod).into(),
             ..Self::new(self.node.index, now)
         };
     }
@@ -144,62 +154,6 @@ impl Activator {
 }
 
 impl World {
-    /// A watch tells an activator of a change.
-    pub(crate) fn activator_watched(&mut self, index: usize, change: Change) {
-        let now = self.sim.now();
-        if let Change::Pod(_, Some(pod)) = &change {
-            let shown = &mut self.activators[index].shown;
-            shown.entry(Arc::clone(&pod.uid)).or_insert(now);
-        }
-        let touched = self.activators[index].cache.apply(change);
-        for name in touched {
-            self.observe_slot(index, &name);
-        }
-    }
-
-    /// Tells the slot of a target what the watch shows.
-    fn observe_slot(&mut self, index: usize, name: &Name) {
-        let now = self.sim.now();
-        let activator = &mut self.activators[index];
-        let target = activator.cache.target(name).filter(is_routable);
-        let Some(target) = target else {
-            return self.retire(index, name);
-        };
-        if !activator.slots.contains_key(name) {
-            let at = activator.retired.iter().position(|(held, _)| held == name);
-            self.slots += 1;
-            let slot = at.map_or_else(
-                || Slot::new(self.slots),
-                |at| activator.retired.remove(at).1,
-            );
-            activator.slots.insert(Arc::clone(name), slot);
-        }
-        let Some(slot) = activator.slots.get_mut(name) else {
-            return;
-        };
-        let (view, ip) = view(&target, name, &self.sim, now);
-        if ip.is_some() || self.sim.mutant != Some(Mutant::AddressRemembered) {
-            slot.ip = ip;
-        }
-        slot.entry.observe(view, now);
-        self.poll_slot(index, name);
-    }
-
-    /// The target is gone: who waits is told so. A slot that requests still hold goes on as that of a
-    /// new target of its name.
-    fn retire(&mut self, index: usize, name: &Name) {
-        let now = self.sim.now();
-        if let Some(slot) = self.activators[index].slots.get_mut(name) {
-            slot.entry.observe(gone(), now);
-            self.poll_slot(index, name);
-        }
-        let activator = &mut self.activators[index];
-        if let Some(slot) = activator.slots.remove(name) {
-            activator.retired.retain(|(_, slot)| slot.users > 0);
-            activator.retired.push((Arc::clone(name), slot));
-        }
-    }
-
     /// The carrier delivers.
     pub(crate) fn activator_hears(&mut self, index: usize, message: ToActivator) {
         let now = self.sim.now();
@@ -207,11 +161,12 @@ impl World {
         let (target, outcome) = match message {
             ToActivator::Sync => return activator.ask_full(),
             ToActivator::Drain { target, drain } => {
+                let sees = activator.sight != Sight::Blind;
                 let Some(slot) = activator.slots.get_mut(&target) else {
                     return self.answer_drain(index, target, drain.nonce, false);
                 };
-                let answer = slot.entry.drain(drain, now);
-                let drained = answer == DrainAnswer::Drained;
+                // Who does not see what becomes of it has nothing put to sleep.
+                let drained = sees && slot.entry.drain(drain, now) == DrainAnswer::Drained;
                 // A doubled question does not lengthen the hold, nor does a later Busy open the gate.
                 slot.drained.retain(|known| now < known.until);
                 if drained && slot.drained.iter().all(|known| known.nonce != drain.nonce) {

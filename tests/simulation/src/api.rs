@@ -1,12 +1,13 @@
 //! The API server: objects, and the tests that fence a write. The truth.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use reveille_scaler_core::view::{Mode, Policy};
+use reveille_scaler_core::view::{Hold, Mode, Policy};
 
-use crate::objects::{Cache, Change, Claim, Name, Pod, Sandbox, Uid};
+use crate::election::Lease;
+use crate::objects::{Cache, Change, Claim, Name, Pod, Released, Sandbox, Uid};
 
 /// All objects, and their changes that no watcher was told of yet.
 #[derive(Debug, Default)]
@@ -14,28 +15,35 @@ pub(crate) struct Api {
     objects: Cache,
     untold: VecDeque<Change>,
     uids: u32,
+    versions: u64,
+    pub(crate) lease: Lease,
+    /// When an object of that name last vanished.
+    pub(crate) vanished: BTreeMap<Name, Instant>,
 }
 
 /// What a scaler writes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Write {
-    /// PATCH of a Sandbox: test uid, epoch, mode; set the other mode, epoch + 1.
+    /// PATCH of a Sandbox: test uid, epoch, mode, hold; set the other mode, epoch + 1.
     Mode {
         sandbox: Name,
         uid: Uid,
         epoch: u64,
+        hold: Option<Hold>,
         to: Mode,
     },
-    /// DELETE of a claim with the Sandbox that is bound to it: test uid and epoch of the claim, and that
-    /// it is still that Sandbox. The manifest is remembered.
+    /// A claim is remembered and deleted: expects its uid and epoch, and that it is still bound to that
+    /// Sandbox. Several steps, see [`crate::claims`].
     Release {
         claim: Name,
         uid: Uid,
         epoch: u64,
         sandbox: Option<Uid>,
     },
-    /// CREATE of a claim that was released.
+    /// A claim is created out of its memory, which is removed.
     Bind { claim: Name, uid: Uid, epoch: u64 },
+    /// A memory beside a live claim is removed.
+    Collect { claim: Name, memory: Uid },
 }
 
 impl Write {
@@ -45,6 +53,7 @@ impl Write {
             Self::Mode { uid, epoch, .. }
             | Self::Release { uid, epoch, .. }
             | Self::Bind { uid, epoch, .. } => (uid, *epoch),
+            Self::Collect { memory, .. } => (memory, 0),
         }
     }
 
@@ -121,7 +130,9 @@ impl Api {
     }
 
     /// Creates or replaces.
-    pub(crate) fn put_claim(&mut self, name: &Name, claim: Claim) {
+    pub(crate) fn put_claim(&mut self, name: &Name, mut claim: Claim) {
+        self.versions += 1;
+        claim.version = self.versions;
         let claim = Arc::new(claim);
         self.objects
             .claims
@@ -158,7 +169,7 @@ impl Api {
             .policies
             .insert(Arc::clone(target), Arc::clone(&policy));
         self.untold
-            .push_back(Change::Policy(Arc::clone(target), policy));
+            .push_back(Change::Policy(Arc::clone(target), Some(policy)));
     }
 
     /// UID, epoch and mode of the object that a write is about.
@@ -169,100 +180,149 @@ impl Api {
                 Some((Arc::clone(&sandbox.uid), sandbox.epoch, sandbox.mode))
             }
             Write::Release { claim, .. } | Write::Bind { claim, .. } => {
-                let claim = self.objects.claims.get(claim)?;
-                let mode = if claim.released {
-                    Mode::Suspended
-                } else {
-                    Mode::Running
-                };
-                Some((Arc::clone(&claim.uid), claim.epoch, mode))
+                if let Some(claim) = self.objects.claims.get(claim) {
+                    return Some((Arc::clone(&claim.uid), claim.epoch, Mode::Running));
+                }
+                let memory = self.objects.released.get(claim)?;
+                Some((Arc::clone(&memory.claim), memory.epoch, Mode::Suspended))
             }
+            Write::Collect { .. } => None,
         }
     }
 
-    /// Does what a scaler wrote, if its tests hold.
+    /// PATCH of a Sandbox.
     ///
     /// # Errors
     /// If the object is not there or is not as the write expects.
-    pub(crate) fn write(
+    pub(crate) fn patch(
         &mut self,
         write: &Write,
         is_fenced: bool,
-        now: Instant,
+        tests_hold: bool,
     ) -> Result<u64, Refusal> {
-        match write {
-            Write::Mode {
-                sandbox,
-                uid,
-                epoch,
-                to,
-            } => {
-                let present = self
-                    .objects
-                    .sandboxes
-                    .get(sandbox)
-                    .ok_or(Refusal::NotFound)?;
-                let fits = present.uid == *uid && present.epoch == *epoch && present.mode != *to;
-                if !fits && is_fenced {
-                    return Err(Refusal::Conflict);
-                }
-                let next = present.epoch + 1;
-                self.edit_sandbox(sandbox, |sandbox| {
-                    sandbox.mode = *to;
-                    sandbox.epoch = next;
-                });
-                Ok(next)
-            }
-            Write::Release { .. } => self.release(write, is_fenced),
-            Write::Bind { claim, uid, epoch } => {
-                let present = self.objects.claims.get(claim).ok_or(Refusal::NotFound)?;
-                let fits = present.uid == *uid && present.epoch == *epoch && present.released;
-                if !fits && is_fenced {
-                    return Err(Refusal::Conflict);
-                }
-                let (next, was_released) = (present.epoch + 1, present.released);
-                let sandbox = present.sandbox.clone().filter(|_| !was_released);
-                let uid = self.uid(claim);
-                let bound = Claim {
-                    uid,
-                    created: now,
-                    epoch: next,
-                    released: false,
-                    sandbox,
-                };
-                self.put_claim(claim, bound);
-                Ok(next)
-            }
-        }
-    }
-
-    fn release(&mut self, write: &Write, is_fenced: bool) -> Result<u64, Refusal> {
-        let Write::Release {
-            claim: name,
+        let Write::Mode {
+            sandbox,
             uid,
             epoch,
-            sandbox,
+            hold,
+            to,
         } = write
         else {
             return Err(Refusal::NotFound);
         };
-        let present = self.objects.claims.get(name).ok_or(Refusal::NotFound)?;
-        let bound = self.standing(name).map(|(_, sandbox)| &sandbox.uid);
-        let fits = present.uid == *uid
-            && present.epoch == *epoch
-            && bound == sandbox.as_ref()
-            && !present.released;
-        if !fits && is_fenced {
+        let present = self.objects.sandboxes.get(sandbox);
+        let present = present.ok_or(Refusal::NotFound)?;
+        let fits = present.uid == *uid && present.epoch == *epoch && present.mode != *to;
+        if (!fits || (tests_hold && present.hold != *hold)) && is_fenced {
             return Err(Refusal::Conflict);
         }
-        let mut released = Claim::clone(present);
-        released.epoch += 1;
-        released.released = true;
-        let (next, sandbox) = (released.epoch, released.sandbox.take());
-        self.put_claim(name, released);
+        let next = present.epoch + 1;
+        self.edit_sandbox(sandbox, |sandbox| {
+            sandbox.mode = *to;
+            sandbox.epoch = next;
+        });
+        Ok(next)
+    }
+
+    /// POST of the memory of a claim. Answers its UID.
+    ///
+    /// # Errors
+    /// The UID of the one that is there.
+    pub(crate) fn remember(
+        &mut self,
+        name: &Name,
+        claim: &Uid,
+        epoch: u64,
+        now: Instant,
+    ) -> Result<Uid, Uid> {
+        if let Some(old) = self.objects.released.get(name) {
+            return Err(Arc::clone(&old.uid));
+        }
+        let uid = self.uid("memory");
+        let memory = Arc::new(Released {
+            uid: Arc::clone(&uid),
+            created: now,
+            claim: Arc::clone(claim),
+            epoch,
+        });
+        self.objects
+            .released
+            .insert(Arc::clone(name), Arc::clone(&memory));
+        self.untold
+            .push_back(Change::Released(Arc::clone(name), Some(memory)));
+        Ok(uid)
+    }
+
+    /// DELETE of a memory with this UID.
+    pub(crate) fn forget(&mut self, name: &Name, uid: &Uid) {
+        let memory = self.objects.released.get(name);
+        if memory.is_some_and(|memory| memory.uid == *uid) {
+            self.objects.released.remove(name);
+            self.untold
+                .push_back(Change::Released(Arc::clone(name), None));
+        }
+    }
+
+    /// PATCH of a claim that makes every DELETE of an older version fail, and gives it the epoch of what is
+    /// remembered of it: who saw that first must not take the claim for older.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub(crate) fn touch_claim(&mut self, name: &Name) -> Result<(), Refusal> {
+        let claim = self.objects.claims.get(name).ok_or(Refusal::NotFound)?;
+        let mut claim = Claim::clone(claim);
+        let memory = self.objects.released.get(name);
+        claim.epoch = memory.map_or(claim.epoch, |memory| memory.epoch.max(claim.epoch));
+        self.put_claim(name, claim);
+        Ok(())
+    }
+
+    /// DELETE of a claim with preconditions; what it owns goes with it.
+    ///
+    /// # Errors
+    /// If it is not there, or has another UID or version.
+    pub(crate) fn delete_claim(
+        &mut self,
+        name: &Name,
+        uid: &Uid,
+        version: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let claim = self.objects.claims.get(name).ok_or(Refusal::NotFound)?;
+        let fits = claim.uid == *uid && version.is_none_or(|version| claim.version == version);
+        if !fits && version.is_some() {
+            return Err(Refusal::Conflict);
+        }
+        let sandbox = claim.sandbox.clone();
+        self.objects.claims.remove(name);
+        self.untold.push_back(Change::Claim(Arc::clone(name), None));
         if let Some(sandbox) = sandbox {
             self.drop_sandbox(&sandbox);
         }
-        Ok(next)
+        Ok(())
+    }
+
+    /// POST of a claim.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub(crate) fn create_claim(
+        &mut self,
+        name: &Name,
+        epoch: u64,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if self.objects.claims.contains_key(name) {
+            return Err(Refusal::Conflict);
+        }
+        let uid = self.uid(name);
+        let claim = Claim {
+            uid,
+            version: 0,
+            created: now,
+            epoch,
+            sandbox: None,
+        };
+        self.put_claim(name, claim);
+        Ok(())
     }
 }

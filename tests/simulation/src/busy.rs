@@ -57,7 +57,7 @@ impl World {
             }
             NodeKind::Scaler => {
                 let scaler = &self.scalers[index];
-                scaler.is_up && scaler.leads && scaler.node == lease.heard_by
+                scaler.leads(self.sim.now()) && scaler.node == lease.heard_by
             }
         }
     }

@@ -101,7 +101,7 @@ impl World {
             return self.send_to_scalers(from, &wake);
         }
         let up: Vec<usize> = (0..self.scalers.len())
-            .filter(|index| self.scalers[*index].is_up)
+            .filter(|index| self.scalers[*index].is_up && !self.is_paused(NodeKind::Scaler, *index))
             .collect();
         if up.is_empty() {
             return;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::exchange::Leg;
 use crate::objects::Name;
 use crate::requests::{RequestId, Wish};
-use crate::sim::{Event, Sim};
+use crate::sim::{Event, NodeKind, Sim};
 use crate::world::World;
 
 /// Within that time all of a herd arrive.
@@ -78,6 +79,11 @@ impl World {
         self.sim.coverage.requests += 1;
         let life = self.activators[index].node.life;
         let id: RequestId = self.requests.add(wish, (index, life), self.sim.now());
+        if self.is_paused(NodeKind::Activator, index) {
+            // It reaches a process that does not move.
+            let event = Event::Exchange(id, 0, Leg::Come);
+            return self.sim.after(Duration::ZERO, event);
+        }
         self.arrive(id);
     }
 

@@ -295,7 +295,7 @@ impl Cluster {
             .sandbox
             .as_ref()
             .and_then(|name| api.objects().sandboxes.get(name));
-        if present.released || bound.is_some() {
+        if bound.is_some() {
             return;
         }
         let warm = api

@@ -96,8 +96,28 @@ coverage! {
     activator_crashes,
     /// Scalers killed and started again.
     scaler_crashes,
-    /// Times that another scaler came to lead.
+    /// Times that a scaler came to lead.
     leader_changes,
+    /// Times that a scaler ceased to lead.
+    leads_lost,
+    /// Leaders told to end.
+    rollouts,
+    /// Processes suspended for a while.
+    pauses,
+    /// Requests of suspended scalers that came after all.
+    writes_stuck,
+    /// Processes that lost the API server for a while.
+    offline,
+    /// Scalers for which the API server was too slow to renew a lease.
+    leases_cut,
+    /// Watches that broke.
+    watch_gaps,
+    /// Objects that vanished while a watch was broken.
+    vanished_in_gaps,
+    /// Memories of claims written.
+    remembered,
+    /// Memories beside live claims removed.
+    collected,
     /// Carriers cut for a while.
     partitions,
     /// Addresses given to another pod than before.

@@ -26,6 +26,8 @@ const BODY: Duration = Duration::from_millis(20);
 /// What happens next to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leg {
+    /// It reaches its activator.
+    Come,
     /// A dial reaches the address.
     Dial,
     /// The request reaches the pod.
@@ -211,6 +213,7 @@ impl World {
             return;
         }
         match leg {
+            Leg::Come => self.arrive(id),
             Leg::Dial => self.dialled(id),
             Leg::Bytes => self.bytes(id),
             Leg::Answer => self.answer(id),

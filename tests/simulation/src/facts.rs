@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) endings: Vec<Ended>,
     pub(crate) applied: Vec<Applied>,
+    /// Targets that an activator took for gone.
+    pub(crate) dropped: Vec<(usize, Name)>,
 }
 
 impl Facts {
@@ -22,6 +24,7 @@ impl Facts {
         self.deliveries.clear();
         self.endings.clear();
         self.applied.clear();
+        self.dropped.clear();
     }
 }
 
@@ -36,6 +39,10 @@ pub(crate) struct Delivery {
     pub(crate) known_terminating: bool,
     /// The pod was being deleted because a scaler put its sandbox to sleep.
     pub(crate) put_to_sleep: bool,
+    /// Its activator's watch had told nothing for longer than can go unnoticed.
+    pub(crate) is_blind: bool,
+    /// The pod that it was meant for was put to sleep by a scaler.
+    pub(crate) meant_asleep: bool,
 }
 
 /// A ticket ended.

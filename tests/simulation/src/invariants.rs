@@ -1,7 +1,10 @@
-//! The twelve invariants of `DESIGN.md` §4, each a named check after every step.
+//! The twelve invariants of `DESIGN.md` §4, and four of what only several scalers and a real API bring
+//! with them, each a named check after every step.
 
+mod leaders;
 mod sandboxes;
 mod tickets;
+mod watchers;
 mod writes;
 
 use std::fmt;
@@ -37,6 +40,15 @@ pub enum Invariant {
     FirstComeFirst,
     /// 12. Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep.
     HandsOff,
+    /// 13. At most one scaler leads, and knows so.
+    OneLeader,
+    /// 14. A sleep is begun by the leader, has ended before another leads, and never undoes what a later
+    ///     leader did.
+    SleepIsLed,
+    /// 15. A claim that is released is neither lost nor unknown for a moment.
+    ClaimKept,
+    /// 16. Once all is well, no watcher knows what is not there.
+    GoneIsGone,
 }
 
 /// An invariant that does not hold.
@@ -51,8 +63,8 @@ pub struct Violation {
 type Check = fn(&World) -> Result<(), String>;
 
 impl Invariant {
-    /// All of them, in the order of the design.
-    pub const ALL: [Self; 12] = [
+    /// All of them, in the order of the design; those that it does not number come last.
+    pub const ALL: [Self; 16] = [
         Self::TicketEndsOnceInTime,
         Self::WaitersAreHeard,
         Self::OneWakeForAll,
@@ -65,9 +77,13 @@ impl Invariant {
         Self::MemoryBounded,
         Self::FirstComeFirst,
         Self::HandsOff,
+        Self::OneLeader,
+        Self::SleepIsLed,
+        Self::ClaimKept,
+        Self::GoneIsGone,
     ];
 
-    /// Its number in the design.
+    /// Its number.
     #[must_use]
     pub const fn number(self) -> usize {
         self as usize + 1
@@ -87,6 +103,10 @@ impl Invariant {
             Self::MemoryBounded => sandboxes::memory_bounded,
             Self::FirstComeFirst => tickets::first_come_first,
             Self::HandsOff => writes::hands_off,
+            Self::OneLeader => leaders::one_leader,
+            Self::SleepIsLed => leaders::sleep_is_led,
+            Self::ClaimKept => watchers::claim_kept,
+            Self::GoneIsGone => watchers::gone_is_gone,
         }
     }
 }

@@ -13,16 +13,20 @@
 //! ```
 //! The drivers of the cores ([`activator`], [`scaler`]) are as the shells are: they translate and do. What
 //! the model assumes of the world beyond the cores is written down where it is modelled: a write is done
-//! within its timeout or never ([`writes`]), an address rests longer than a watch is late ([`cluster`],
-//! [`watch`]), an activator is led clients to some time after it started ([`trouble`]).
+//! within its timeout or never, unless its writer was suspended with it ([`writes`]), an address rests longer
+//! than a watch is late without knowing it ([`cluster`], [`watch`]), an activator is led clients to some time
+//! after it began to see ([`world`]), all clocks go alike (that they need not is shown beside the election
+//! core itself).
 
 mod activator;
 mod api;
 mod busy;
 mod carrier;
+mod claims;
 mod clients;
 mod cluster;
 pub mod coverage;
+mod election;
 mod exchange;
 mod facts;
 pub mod invariants;

@@ -31,11 +31,37 @@ pub enum Mutant {
     LastComeFirst,
     /// The operator's hold does not reach the scaler's view.
     HoldStripped,
+    /// A mode is written without testing the operator's hold.
+    HoldUnfenced,
+    /// A scaler that was suspended before it sent a write gives it its whole time from there on.
+    DeadlineAnew,
+    /// Another's lease is judged by the time that is written in it, against a clock that goes ahead.
+    ElectionByWallClock,
+    /// A holder leads until its lease may be taken, and its last write comes after that.
+    ElectionWithoutMargin,
+    /// Machines are told that their scaler leads, and not until when.
+    LeadUnchecked,
+    /// What vanished while a watch was broken is never told of.
+    DeletesLost,
+    /// An activator that has lost the API server answers drains, and opens its gates, as if it saw.
+    BlindTrusted,
+    /// A new activator takes clients as soon as it knows all objects.
+    Unsettled,
+    /// The first list of activators counts for ever.
+    MembersFixed,
+    /// A claim is deleted whatever became of it since it was looked at.
+    ReleaseUnfenced,
+    /// What is remembered of a live claim is removed without making older deletes fail.
+    CollectUntouched,
+    /// A release without an answer is taken back.
+    MemoryTakenBack,
+    /// A claim counts as gone as soon as one of two watches shows so.
+    ClaimsNotHeld,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 26] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -49,6 +75,19 @@ impl Mutant {
         Self::StrangersRemembered,
         Self::LastComeFirst,
         Self::HoldStripped,
+        Self::HoldUnfenced,
+        Self::DeadlineAnew,
+        Self::ElectionByWallClock,
+        Self::ElectionWithoutMargin,
+        Self::LeadUnchecked,
+        Self::DeletesLost,
+        Self::BlindTrusted,
+        Self::Unsettled,
+        Self::MembersFixed,
+        Self::ReleaseUnfenced,
+        Self::CollectUntouched,
+        Self::MemoryTakenBack,
+        Self::ClaimsNotHeld,
     ];
 
     /// The invariant that it breaks.
@@ -60,13 +99,23 @@ impl Mutant {
             Self::WakePerAsk => Invariant::OneWakeForAll,
             Self::DrainForged => Invariant::NoSleepInUse,
             Self::EverythingResent => Invariant::SentOnce,
-            Self::AddressRemembered | Self::TerminatingAccepted => Invariant::RightPod,
+            Self::AddressRemembered | Self::TerminatingAccepted | Self::BlindTrusted => {
+                Invariant::RightPod
+            }
             Self::OldPodForgotten => Invariant::OnePodPerIdentity,
-            Self::FenceIgnored => Invariant::SleepIsFenced,
+            Self::FenceIgnored | Self::ReleaseUnfenced => Invariant::SleepIsFenced,
             Self::CooldownTimerLost => Invariant::QuietSleeps,
             Self::StrangersRemembered => Invariant::MemoryBounded,
             Self::LastComeFirst => Invariant::FirstComeFirst,
-            Self::HoldStripped => Invariant::HandsOff,
+            Self::HoldStripped | Self::HoldUnfenced => Invariant::HandsOff,
+            Self::ElectionByWallClock | Self::LeadUnchecked => Invariant::OneLeader,
+            Self::ElectionWithoutMargin => Invariant::SleepIsLed,
+            Self::DeletesLost => Invariant::GoneIsGone,
+            Self::Unsettled | Self::DeadlineAnew => Invariant::NoSleepInUse,
+            Self::MembersFixed => Invariant::QuietSleeps,
+            Self::CollectUntouched | Self::MemoryTakenBack | Self::ClaimsNotHeld => {
+                Invariant::ClaimKept
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The objects of the API as this model needs them, and their changes as a watch tells them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,15 +32,26 @@ pub(crate) struct Sandbox {
     pub(crate) has_volumes: bool,
 }
 
-/// A SandboxClaim, or what is remembered of one that was released.
+/// A SandboxClaim.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Claim {
     pub(crate) uid: Uid,
+    /// `resourceVersion`.
+    pub(crate) version: u64,
     pub(crate) created: Instant,
     pub(crate) epoch: u64,
-    pub(crate) released: bool,
     /// The Sandbox that stands for it.
     pub(crate) sandbox: Option<Name>,
+}
+
+/// What is remembered of a claim that was released.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Released {
+    pub(crate) uid: Uid,
+    pub(crate) created: Instant,
+    /// UID of the claim.
+    pub(crate) claim: Uid,
+    pub(crate) epoch: u64,
 }
 
 /// A pod; it bears the name of its Sandbox, so there is one of a name at a time.
@@ -62,12 +74,13 @@ pub(crate) enum Change {
     Sandbox(Name, Option<Arc<Sandbox>>),
     Claim(Name, Option<Arc<Claim>>),
     Pod(Name, Option<Arc<Pod>>),
-    Policy(Name, Arc<Policy>),
+    Policy(Name, Option<Arc<Policy>>),
+    Released(Name, Option<Arc<Released>>),
 }
 
 impl Change {
     /// Kinds are watched by streams of their own: order holds within a stream, not between them.
-    pub(crate) const STREAMS: usize = 4;
+    pub(crate) const STREAMS: usize = 5;
 
     /// The stream it belongs to.
     pub(crate) const fn stream(&self) -> usize {
@@ -76,6 +89,41 @@ impl Change {
             Self::Claim(..) => 1,
             Self::Pod(..) => 2,
             Self::Policy(..) => 3,
+            Self::Released(..) => 4,
+        }
+    }
+
+    /// The object's.
+    pub(crate) const fn name(&self) -> &Name {
+        match self {
+            Self::Sandbox(name, _)
+            | Self::Claim(name, _)
+            | Self::Pod(name, _)
+            | Self::Policy(name, _)
+            | Self::Released(name, _) => name,
+        }
+    }
+
+    /// Whether the object is no more.
+    pub(crate) const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Sandbox(_, None)
+                | Self::Claim(_, None)
+                | Self::Pod(_, None)
+                | Self::Policy(_, None)
+                | Self::Released(_, None)
+        )
+    }
+
+    /// That the object is no more.
+    pub(crate) fn gone(self) -> Self {
+        match self {
+            Self::Sandbox(name, _) => Self::Sandbox(name, None),
+            Self::Claim(name, _) => Self::Claim(name, None),
+            Self::Pod(name, _) => Self::Pod(name, None),
+            Self::Policy(name, _) => Self::Policy(name, None),
+            Self::Released(name, _) => Self::Released(name, None),
         }
     }
 }
@@ -83,8 +131,49 @@ impl Change {
 /// A watcher's copy of all objects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cache {
-    pub(crate) sandboxes: std::collections::BTreeMap<Name, Arc<Sandbox>>,
-    pub(crate) claims: std::collections::BTreeMap<Name, Arc<Claim>>,
-    pub(crate) pods: std::collections::BTreeMap<Name, Arc<Pod>>,
-    pub(crate) policies: std::collections::BTreeMap<Name, Arc<Policy>>,
+    pub(crate) sandboxes: BTreeMap<Name, Arc<Sandbox>>,
+    pub(crate) claims: BTreeMap<Name, Arc<Claim>>,
+    pub(crate) pods: BTreeMap<Name, Arc<Pod>>,
+    pub(crate) policies: BTreeMap<Name, Arc<Policy>>,
+    pub(crate) released: BTreeMap<Name, Arc<Released>>,
+    /// Of these neither claim nor memory is there any more, and until when what was there still counts:
+    /// a release or a bind shows in one watch before it shows in the other.
+    pub(crate) held: BTreeMap<Name, Instant>,
+}
+
+impl Cache {
+    /// Objects that can be targets.
+    pub(crate) fn len(&self) -> usize {
+        self.sandboxes.len() + self.claims.len() + self.released.len()
+    }
+
+    /// Objects of each kind.
+    pub(crate) fn counts(&self) -> [usize; Change::STREAMS] {
+        [
+            self.sandboxes.len(),
+            self.claims.len(),
+            self.pods.len(),
+            self.policies.len(),
+            self.released.len(),
+        ]
+    }
+
+    /// All objects that a stream tells of.
+    pub(crate) fn of(&self, stream: usize) -> Vec<Change> {
+        fn all<T>(
+            map: &BTreeMap<Name, Arc<T>>,
+            change: fn(Name, Option<Arc<T>>) -> Change,
+        ) -> Vec<Change> {
+            let each = map.iter();
+            each.map(|(name, object)| change(Arc::clone(name), Some(Arc::clone(object))))
+                .collect()
+        }
+        match stream {
+            0 => all(&self.sandboxes, Change::Sandbox),
+            1 => all(&self.claims, Change::Claim),
+            2 => all(&self.pods, Change::Pod),
+            3 => all(&self.policies, Change::Policy),
+            _ => all(&self.released, Change::Released),
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! What a seed makes of a run: how many take part, how they are treated, and for how long.
 
+mod weather;
+
 use std::time::Duration;
 
 use fastrand::Rng;
 use reveille_activator_core::view::Limits as CoreLimits;
+use reveille_scaler_core::election::Timing;
 use reveille_scaler_core::view::{Policy, Strategy};
 
 use crate::objects::Name;
@@ -13,6 +16,7 @@ use crate::objects::Name;
 pub(crate) struct Plan {
     pub(crate) activators: usize,
     pub(crate) scalers: usize,
+    pub(crate) lease: Timing,
     pub(crate) targets: Vec<Target>,
     /// Sandboxes kept warm for claims.
     pub(crate) pool: usize,
@@ -118,8 +122,11 @@ pub(crate) struct Load {
 pub(crate) struct Trouble {
     pub(crate) activator_crash: Option<Duration>,
     pub(crate) scaler_crash: Option<Duration>,
-    pub(crate) leader_change: Option<Duration>,
+    pub(crate) rollout: Option<Duration>,
+    pub(crate) pause: Option<Duration>,
     pub(crate) partition: Option<Duration>,
+    pub(crate) offline: Option<Duration>,
+    pub(crate) watch_gap: Option<Duration>,
     pub(crate) pod_crash: Option<Duration>,
     pub(crate) eviction: Option<Duration>,
     pub(crate) operator: Option<Duration>,
@@ -132,7 +139,7 @@ pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_millis(800);
 impl Plan {
     /// The plan of a seed.
     pub(crate) fn of(rng: &mut Rng) -> Self {
-        let pool = if rng.u8(..3) == 0 {
+        let pool = if rng.u8(..2) == 0 {
             rng.usize(1..=2)
         } else {
             0
@@ -142,6 +149,7 @@ impl Plan {
         Self {
             activators: rng.usize(1..=3),
             scalers: rng.usize(1..=2),
+            lease: timing(rng),
             targets: (0..count).map(|_| Target::of(rng, pool > 0)).collect(),
             pool,
             carrier: Carrier::of(rng, calm),
@@ -196,7 +204,7 @@ impl Plan {
 
 impl Target {
     fn of(rng: &mut Rng, pools: bool) -> Self {
-        let claim = pools && rng.bool();
+        let claim = pools && rng.u8(..3) > 0;
         let strategy = match rng.u8(..4) {
             0 => Strategy::Bind,
             1 => Strategy::Restore,
@@ -306,8 +314,11 @@ impl Trouble {
     const NONE: Self = Self {
         activator_crash: None,
         scaler_crash: None,
-        leader_change: None,
+        rollout: None,
+        pause: None,
         partition: None,
+        offline: None,
+        watch_gap: None,
         pod_crash: None,
         eviction: None,
         operator: None,
@@ -320,16 +331,37 @@ impl Trouble {
             1 => Some(Duration::from_secs(12)),
             _ => None,
         };
+        // More of it, and nobody ever leads.
+        let seldom = |rng: &mut Rng| match rng.u8(..5) {
+            0 => Some(Duration::from_secs(8)),
+            1 => Some(Duration::from_secs(25)),
+            _ => None,
+        };
         Self {
             activator_crash: often(rng),
-            scaler_crash: often(rng),
-            leader_change: often(rng),
+            scaler_crash: seldom(rng),
+            rollout: seldom(rng),
+            pause: seldom(rng),
             partition: often(rng),
+            offline: seldom(rng),
+            watch_gap: often(rng),
             pod_crash: often(rng),
             eviction: often(rng),
             operator: often(rng),
             stranger: often(rng).map(|mean| mean / 10),
         }
+    }
+}
+
+/// Intervals of the lease: those of client-go, or shorter ones, so that short runs see many leaders. All
+/// leave a sleep's write its time.
+fn timing(rng: &mut Rng) -> Timing {
+    let (lease, renew_deadline, retry) = [(15, 10, 2), (9, 4, 1), (7, 2, 1)][rng.usize(..3)];
+    let seconds = Duration::from_secs;
+    Timing {
+        lease: seconds(lease),
+        renew_deadline: seconds(renew_deadline),
+        retry: seconds(retry),
     }
 }
 

@@ -56,6 +56,10 @@ pub(crate) struct Request {
     pub(crate) slot: Option<u64>,
     /// It was sent to a pod that its activator knew to be going.
     pub(crate) sent_to_dying: bool,
+    /// It was sent by an activator whose watch had told nothing for longer than can go unnoticed.
+    pub(crate) sent_blindly: bool,
+    /// The pod that it was meant for.
+    pub(crate) meant: Option<Uid>,
     /// Times its activator began to send it.
     pub(crate) sent: u32,
     /// Times an agent got it.
@@ -151,6 +155,8 @@ impl Requests {
             counts_since: now,
             slot: None,
             sent_to_dying: false,
+            sent_blindly: false,
+            meant: None,
             sent: 0,
             delivered: 0,
             began: false,

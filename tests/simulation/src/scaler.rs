@@ -1,5 +1,6 @@
 //! The driver around the scaler's core: it translates and does, and decides nothing.
 
+mod seeing;
 mod view;
 
 use std::collections::BTreeMap;
@@ -10,17 +11,16 @@ use reveille_scaler_core::act::{Act, Note, Write as CoreWrite};
 use reveille_scaler_core::budget::{Budget, Class};
 use reveille_scaler_core::command::{Answer, Command};
 use reveille_scaler_core::drain::Ending;
+use reveille_scaler_core::election::{Election, Timing};
 use reveille_scaler_core::ledger::Report;
 use reveille_scaler_core::roster::Roster;
-use reveille_scaler_core::sandbox::{Rules, Sandbox};
-use reveille_scaler_core::view::View;
+use reveille_scaler_core::sandbox::Sandbox;
 use reveille_scaler_core::wake::{Ask, Cause};
 
 pub(crate) use self::view::address;
-use self::view::view;
 use crate::message::{ToActivator, ToScaler};
 use crate::mutant::Mutant;
-use crate::objects::{Cache, Change, Name};
+use crate::objects::{Cache, Name, Uid};
 use crate::sim::{Event, Node, NodeKind};
 use crate::watch::Streams;
 use crate::world::World;
@@ -35,7 +35,19 @@ const WRITES: (u32, u32) = (50, 10);
 pub(crate) struct Scaler {
     pub(crate) node: Node,
     pub(crate) is_up: bool,
-    pub(crate) leads: bool,
+    pub(crate) identity: Arc<str>,
+    pub(crate) election: Election,
+    /// The call at which the election will be polled; others are stale.
+    pub(crate) election_due: Option<Instant>,
+    /// Whether it led when its machines were last told.
+    pub(crate) led: bool,
+    /// Memories beside live claims that will be looked at again.
+    pub(crate) leftovers: BTreeMap<Name, Uid>,
+    /// When the last list of members will have been seen.
+    pub(crate) members_due: Instant,
+    has_members: bool,
+    /// Until then its steps in the election are lost.
+    pub(crate) lease_back: Instant,
     pub(crate) cache: Cache,
     pub(crate) machines: BTreeMap<Name, Machine>,
     pub(crate) roster: Roster<Name>,
@@ -52,9 +64,10 @@ pub(crate) struct Machine {
 }
 
 impl Scaler {
-    pub(crate) fn new(index: usize, now: Instant) -> Self {
+    pub(crate) fn new(index: usize, timing: Timing, now: Instant) -> Self {
         let mut roster = Roster::new(SILENCE, now);
-        roster.set_leading(false, now);
+        roster.lead_until(None, now);
+        let identity: Arc<str> = format!("scaler-{index}").into();
         Self {
             node: Node {
                 kind: NodeKind::Scaler,
@@ -62,7 +75,14 @@ impl Scaler {
                 life: 0,
             },
             is_up: false,
-            leads: false,
+            election: Election::new(Arc::clone(&identity), timing, now),
+            identity,
+            election_due: None,
+            led: false,
+            leftovers: BTreeMap::new(),
+            members_due: now,
+            has_members: false,
+            lease_back: now,
             cache: Cache::default(),
             machines: BTreeMap::new(),
             roster,
@@ -72,7 +92,7 @@ impl Scaler {
     }
 
     /// The process begins anew, knowing nothing.
-    pub(crate) fn start(&mut self, now: Instant) {
+    pub(crate) fn start(&mut self, timing: Timing, now: Instant) {
         let node = Node {
             life: self.node.life + 1,
             ..self.node
@@ -80,14 +100,13 @@ impl Scaler {
         *self = Self {
             node,
             is_up: true,
-            ..Self::new(self.node.index, now)
+            ..Self::new(self.node.index, timing, now)
         };
     }
 
-    /// Whether it begins, or ceases, to lead.
-    pub(crate) fn set_leading(&mut self, leads: bool, now: Instant) {
-        self.leads = leads;
-        self.roster.set_leading(leads, now);
+    /// Whether it leads in truth.
+    pub(crate) fn leads(&self, now: Instant) -> bool {
+        self.is_up && self.election.leads(now)
     }
 
     /// Drains of this life are numbered from here.
@@ -97,50 +116,6 @@ impl Scaler {
 }
 
 impl World {
-    /// A watch tells a scaler of a change.
-    pub(crate) fn scaler_watched(&mut self, index: usize, change: Change) {
-        let touched = self.scalers[index].cache.apply(change);
-        for name in touched {
-            self.observe_machine(index, &name);
-        }
-    }
-
-    /// Tells the machine of a target what the watch shows.
-    fn observe_machine(&mut self, index: usize, name: &Name) {
-        let now = self.sim.now();
-        let scaler = &mut self.scalers[index];
-        let target = scaler.cache.target(name);
-        let is_gone = target.is_none();
-        if is_gone && !scaler.machines.contains_key(name) {
-            return;
-        }
-        let nonce = scaler.nonce() + self.drains;
-        self.drains += 1 << 16;
-        let rules = Arc::new(Rules {
-            wake_unmanaged: true,
-            ..Rules::default()
-        });
-        let machine = scaler
-            .machines
-            .entry(Arc::clone(name))
-            .or_insert_with(|| Machine {
-                core: Sandbox::new(rules, nonce, now),
-                due: None,
-            });
-        let proven = self.sim.plan.pods.probed;
-        let mut view = target.map_or_else(View::default, |target| view(&target, proven, now));
-        if self.sim.mutant == Some(Mutant::HoldStripped)
-            && let Some(sandbox) = &mut view.sandbox
-        {
-            sandbox.hold = None;
-        }
-        machine.core.observe(view, now);
-        self.poll_machine(index, name);
-        if is_gone {
-            self.scalers[index].machines.remove(name);
-        }
-    }
-
     /// The carrier delivers.
     pub(crate) fn scaler_hears(&mut self, index: usize, message: ToScaler) {
         let now = self.sim.now();
@@ -338,7 +313,7 @@ impl World {
                     .or_default()
                     .drains_failed[index] += 1
             }
-            Note::Woke(_) | Note::Slept { .. } => {}
+            Note::Woke(_) | Note::Slept { .. } | Note::SleepDenied { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! What every part of the model shares: the clock, the dice, the plan, the trace.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -8,15 +9,17 @@ use crate::busy::Busy;
 use crate::clients::Visit;
 use crate::cluster::PodStep;
 use crate::coverage::Coverage;
+use crate::election::{Answer, Request};
 use crate::exchange::Leg;
 use crate::message::{ToActivator, ToScaler};
 use crate::mutant::Mutant;
-use crate::objects::{Change, Name, Uid};
+use crate::objects::{Name, Uid};
 use crate::plan::Plan;
 use crate::queue::Queue;
 use crate::requests::RequestId;
 use crate::trace::Trace;
 use crate::trouble::Kind;
+use crate::watch::News;
 use crate::writes::WriteId;
 
 /// An activator or a scaler, in one of its lives: what is meant for an earlier one is lost.
@@ -25,6 +28,13 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     pub(crate) index: usize,
     pub(crate) life: u32,
+}
+
+impl Node {
+    /// For the trace.
+    pub(crate) fn label(&self) -> String {
+        format!("{:?} {}", self.kind, self.index)
+    }
 }
 
 /// The two programs.
@@ -41,16 +51,22 @@ pub(crate) enum Event {
     Reconcile(Name),
     /// The next thing happens to a pod.
     Pod(Name, Uid, PodStep),
-    /// A watch tells a node of a change.
-    Watched(Node, Change),
+    /// A watch that broke so often tells a node something.
+    Watched(Node, u32, News),
+    /// A broken watch of a node lists anew.
+    Relist(Node, usize),
+    /// Neither claim nor memory of this name has come since one of them vanished.
+    LetGo(Node, Name, Instant),
     /// A node starts.
     Start(NodeKind, usize),
     /// A node has been told everything that existed when it started.
     Synced(Node),
     /// Clients are led to an activator.
     Serves(Node),
-    /// The scalers see which activators have a running container.
+    /// Containers of activators have started or ended.
     Members,
+    /// A scaler sees which activators have a running container.
+    MembersSeen(Node, Vec<Arc<str>>),
     /// The carrier delivers to a scaler.
     ToScaler(Node, ToScaler),
     /// The carrier delivers to an activator.
@@ -71,16 +87,26 @@ pub(crate) enum Event {
     Budget(Node),
     /// A write reaches the API server.
     WriteArrives(WriteId),
+    /// The writer hears of one request of its write.
+    WriteContinues(Node, WriteId),
     /// The writer hears of its write, or gives it up.
-    WriteAnswered(WriteId),
+    WriteAnswered(Node, WriteId),
+    /// A memory beside a live claim may be removed.
+    Collect(Node, Name, Uid),
+    /// An election asked to be polled.
+    PollElection(Node, Instant),
+    /// A step of an election reaches the API server.
+    LeaseArrives(Node, Request),
+    /// A scaler hears of a step of its election.
+    LeaseAnswered(Node, Answer),
     /// Clients come to a target.
     Visit(Visit),
     /// Trouble of a kind is due.
     Trouble(Kind),
+    /// An activator notices whether its watches are.
+    Look(Node),
     /// An activator or scaler notices whether its carrier is up.
     Linked(Node),
-    /// A lease has been taken.
-    Leads(usize),
     /// Faults and load end.
     Calm,
 }
@@ -104,7 +130,10 @@ impl Sim {
     pub(crate) fn new(seed: u64, mutant: Option<Mutant>, depth: usize) -> Self {
         let queue = Queue::new();
         let mut rng = Rng::with_seed(seed);
-        let plan = Plan::of(&mut rng);
+        let mut plan = Plan::of(&mut rng);
+        if let Some(mutant) = mutant {
+            plan.suit(mutant);
+        }
         let trace = Trace::new(queue.start(), depth);
         let troubled = queue.start();
         let coverage = Coverage::default();

@@ -1,16 +1,21 @@
-//! Watches: every watcher is told of every change, late, in order within a stream.
+//! Watches: every watcher is told of every change, late, in order within a stream; or, when its stream broke,
+//! only of what there is when it lists anew: states in between are lost, and what vanished meanwhile is told
+//! of as gone at the end of the list.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::objects::Change;
-use crate::sim::{Event, NodeKind, Sim};
+use crate::mutant::Mutant;
+use crate::objects::{Cache, Change};
+use crate::sim::{Event, Node, NodeKind, Sim};
 use crate::world::World;
 
-/// Latest a watch of the model may be: lag and stall together. Shorter than an address rests, and than a
-/// gate is held beyond the last moment at which a sleep can be written: beyond that no proxy that goes
-/// by a watch can know better.
-const LONGEST_STALL: Duration = Duration::from_secs(2);
+/// Latest a watch of the model may be without knowing it: lag and gap together. Shorter than an address
+/// rests, and than a gate is held beyond the last moment at which a sleep can be written: beyond that no
+/// proxy that goes by a watch can know better.
+pub(crate) const LONGEST_STALL: Duration = Duration::from_secs(2);
+/// Two watches are told of the same by so much apart at most, unless one is broken or far behind.
+pub(crate) const APART: Duration = Duration::from_secs(1);
 /// Lag once all is well.
 const CALM: Duration = Duration::from_millis(10);
 
@@ -18,24 +23,61 @@ const CALM: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Streams {
     told: [Instant; Change::STREAMS],
-    /// Nothing is told before.
-    stalled: Instant,
+    /// How often each stream broke: what was on its way then is lost.
+    broke: [u32; Change::STREAMS],
+    /// Whether changes are told; where they are not, a list comes first.
+    connected: [bool; Change::STREAMS],
+    /// Since when a stream tells nothing, until it has listed anew.
+    silent: [Option<Instant>; Change::STREAMS],
+    /// When all first lists will have been told.
+    synced: Option<Instant>,
+}
+
+/// What a stream tells.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    One(Change),
+    /// All there is of this stream's kind.
+    All(usize, Arc<Cache>),
+}
+
+impl News {
+    const fn stream(&self) -> usize {
+        match self {
+            Self::One(change) => change.stream(),
+            Self::All(stream, _) => *stream,
+        }
+    }
 }
 
 impl Streams {
     pub(crate) const fn new(now: Instant) -> Self {
         Self {
             told: [now; Change::STREAMS],
-            stalled: now,
+            broke: [0; Change::STREAMS],
+            connected: [false; Change::STREAMS],
+            silent: [None; Change::STREAMS],
+            synced: None,
         }
     }
 
-    /// Nothing is told for a while.
-    pub(crate) fn stall(&mut self, sim: &mut Sim) {
-        self.stalled = sim.now() + sim.up_to(LONGEST_STALL);
+    /// Whether all first lists have been told.
+    pub(crate) fn is_synced(&self, now: Instant) -> bool {
+        self.synced.is_some_and(|at| now >= at)
     }
 
-    /// When a change of this stream is told that happens now.
+    /// Since when some stream tells nothing.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        self.silent.iter().flatten().min().copied()
+    }
+
+    fn break_off(&mut self, stream: usize, now: Instant) {
+        self.broke[stream] += 1;
+        self.connected[stream] = false;
+        self.silent[stream].get_or_insert(now);
+    }
+
+    /// When something of this stream is told that happens now.
     fn due(&mut self, stream: usize, sim: &mut Sim) -> Instant {
         let most = if sim.is_calm() {
             CALM.min(sim.plan.watch.lag)
@@ -43,84 +85,158 @@ impl Streams {
             sim.plan.watch.lag
         };
         let at = sim.now() + sim.up_to(most);
-        let at = at.max(self.told[stream]).max(self.stalled);
+        let at = at.max(self.told[stream]);
         self.told[stream] = at;
         at
     }
 }
 
 impl World {
+    fn streams(&mut self, node: Node) -> &mut Streams {
+        match node.kind {
+            NodeKind::Activator => &mut self.activators[node.index].streams,
+            NodeKind::Scaler => &mut self.scalers[node.index].streams,
+        }
+    }
+
     /// Tells all watchers, and the controller, of what has changed.
     pub(crate) fn spread(&mut self) {
         while let Some(change) = self.api.next_change() {
             self.note_owner(&change);
             self.tell_controller(&change);
-            for index in 0..self.activators.len() {
-                if self.activators[index].is_up {
-                    self.tell(NodeKind::Activator, index, change.clone());
-                }
+            for node in self.nodes() {
+                self.tell(node, News::One(change.clone()));
             }
-            for index in 0..self.scalers.len() {
-                if self.scalers[index].is_up {
-                    self.tell(NodeKind::Scaler, index, change.clone());
+        }
+    }
+
+    fn tell(&mut self, node: Node, news: News) {
+        let stream = news.stream();
+        let streams = match node.kind {
+            NodeKind::Activator => &mut self.activators[node.index].streams,
+            NodeKind::Scaler => &mut self.scalers[node.index].streams,
+        };
+        if !streams.connected[stream] {
+            return;
+        }
+        let at = streams.due(stream, &mut self.sim);
+        let broke = streams.broke[stream];
+        self.sim.queue.at(at, Event::Watched(node, broke, news));
+    }
+
+    /// A node hears of its watch.
+    pub(crate) fn watched(&mut self, node: Node, broke: u32, news: News) {
+        let streams = self.streams(node);
+        if streams.broke[news.stream()] != broke {
+            return;
+        }
+        match news {
+            News::One(change) => self.changed(node, change),
+            News::All(stream, there) => {
+                streams.silent[stream] = None;
+                let there = there.of(stream);
+                let vanished = self.cache(node).of(stream).into_iter();
+                let vanished =
+                    vanished.filter(|known| !there.iter().any(|it| it.name() == known.name()));
+                let mut vanished: Vec<Change> = vanished.map(Change::gone).collect();
+                if self.sim.mutant == Some(Mutant::DeletesLost) {
+                    vanished.clear();
+                }
+                self.sim.coverage.vanished_in_gaps += vanished.len() as u64;
+                for change in there.into_iter().chain(vanished) {
+                    self.changed(node, change);
+                }
+                if node.kind == NodeKind::Activator {
+                    self.look(node.index);
                 }
             }
         }
     }
 
-    fn tell(&mut self, kind: NodeKind, index: usize, change: Change) {
-        let (node, streams) = match kind {
-            NodeKind::Activator => {
-                let activator = &mut self.activators[index];
-                (activator.node, &mut activator.streams)
-            }
-            NodeKind::Scaler => {
-                let scaler = &mut self.scalers[index];
-                (scaler.node, &mut scaler.streams)
-            }
-        };
-        let at = streams.due(change.stream(), &mut self.sim);
-        self.sim.queue.at(at, Event::Watched(node, change));
+    fn cache(&self, node: Node) -> &Cache {
+        match node.kind {
+            NodeKind::Activator => &self.activators[node.index].cache,
+            NodeKind::Scaler => &self.scalers[node.index].cache,
+        }
+    }
+
+    fn changed(&mut self, node: Node, change: Change) {
+        match node.kind {
+            NodeKind::Activator => self.activator_watched(node.index, change),
+            NodeKind::Scaler => self.scaler_watched(node.index, change),
+        }
+    }
+
+    /// One watch of a node breaks, without anybody knowing, and lists anew after a while.
+    pub(crate) fn break_watch(&mut self, node: Node) {
+        let now = self.sim.now();
+        if !self.streams(node).is_synced(now) {
+            return;
+        }
+        let stream = self.sim.rng.usize(..Change::STREAMS);
+        self.sim.coverage.watch_gaps += 1;
+        self.sim
+            .trace(|| format!("watch {stream} of {} breaks", node.label()));
+        self.streams(node).break_off(stream, now);
+        let gap = LONGEST_STALL.saturating_sub(self.sim.plan.watch.lag);
+        let gap = self.sim.up_to(gap);
+        self.sim.after(gap, Event::Relist(node, stream));
+    }
+
+    /// All watches of a node end: the API server is out of its reach.
+    pub(crate) fn break_all(&mut self, node: Node) {
+        let now = self.sim.now();
+        let streams = self.streams(node);
+        streams.synced.take_if(|at| now < *at);
+        for stream in 0..Change::STREAMS {
+            streams.break_off(stream, now);
+        }
+    }
+
+    /// A broken watch lists anew, if it can.
+    pub(crate) fn relist(&mut self, node: Node, stream: usize) {
+        if self.streams(node).connected[stream] || self.is_offline(node.kind, node.index) {
+            return;
+        }
+        self.sim
+            .trace(|| format!("watch {stream} of {} lists anew", node.label()));
+        self.streams(node).connected[stream] = true;
+        let all = Arc::new(self.api.objects().clone());
+        self.tell(node, News::All(stream, all));
+    }
+
+    /// The API server is in reach again: all watches list anew.
+    pub(crate) fn relist_all(&mut self, node: Node) {
+        if self.streams(node).synced.is_none() {
+            return self.list(node);
+        }
+        for stream in 0..Change::STREAMS {
+            let pause = self.sim.up_to(LONGEST_STALL / 4);
+            self.sim.after(pause, Event::Relist(node, stream));
+        }
     }
 
     /// A node starts to watch: it is told all there is, and then that this was all.
-    pub(crate) fn list(&mut self, kind: NodeKind, index: usize) {
-        let objects = self.api.objects().clone();
-        let claims = objects
-            .claims
-            .into_iter()
-            .map(|(name, claim)| Change::Claim(name, Some(claim)));
-        let sandboxes = objects
-            .sandboxes
-            .into_iter()
-            .map(|(name, sandbox)| Change::Sandbox(name, Some(sandbox)));
-        let pods = objects
-            .pods
-            .into_iter()
-            .map(|(name, pod)| Change::Pod(name, Some(pod)));
-        let policies = objects
-            .policies
-            .into_iter()
-            .map(|(name, policy)| Change::Policy(name, policy));
-        let all: Vec<Change> = claims
-            .chain(policies)
-            .chain(sandboxes)
-            .chain(pods)
-            .collect();
-        for change in all {
-            self.tell(kind, index, change);
+    pub(crate) fn list(&mut self, node: Node) {
+        let now = self.sim.now();
+        if self.is_offline(node.kind, node.index) {
+            return self.break_all(node);
         }
-        let (node, streams) = match kind {
-            NodeKind::Activator => (self.activators[index].node, &self.activators[index].streams),
-            NodeKind::Scaler => (self.scalers[index].node, &self.scalers[index].streams),
-        };
-        let last = streams
-            .told
-            .iter()
-            .copied()
-            .max()
-            .unwrap_or(streams.stalled);
+        (0..Change::STREAMS).for_each(|stream| self.relist(node, stream));
+        let streams = self.streams(node);
+        let last = streams.told.into_iter().max().unwrap_or(now);
+        streams.synced = Some(last);
         self.sim.queue.at(last, Event::Synced(node));
+    }
+
+    /// Until when a claim that vanishes now is held to be there: one that is released or bound is gone in one
+    /// watch before its memory, or it, is there in the other.
+    pub(crate) fn hold(&self) -> Instant {
+        let now = self.sim.now();
+        if self.sim.mutant == Some(Mutant::ClaimsNotHeld) {
+            return now;
+        }
+        now + APART
     }
 
     /// The controller looks at what changed, and at the claim it belongs to.
@@ -129,7 +245,7 @@ impl World {
             Change::Sandbox(name, _) | Change::Claim(name, _) | Change::Pod(name, _) => {
                 Arc::clone(name)
             }
-            Change::Policy(..) => return,
+            Change::Released(..) | Change::Policy(..) => return,
         };
         let delay = self.sim.up_to(self.sim.plan.pods.create);
         let claims = self.api.objects().claims.iter();

@@ -1,5 +1,6 @@
 //! Both cores, the model around them, and the one loop that moves it all.
 
+mod happen;
 mod notes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +21,10 @@ use crate::objects::{Claim, Name, Uid};
 use crate::requests::{End, Requests};
 use crate::scaler::Scaler;
 use crate::sim::{Event, Node, NodeKind, Sim};
-use crate::trouble::SERVES_AFTER;
 use crate::writes::Pending;
 
-/// Activators of the first hour serve at once.
-const FIRST_SERVES_AFTER: Duration = Duration::from_millis(200);
+/// Latest that a node tells that a container has started.
+const STATUS_WITHIN: Duration = Duration::from_millis(500);
 /// Time after the storm until clients come once more: whatever was cut, killed or evicted is back.
 const LAST_VISITS: Duration = Duration::from_secs(12);
 /// The longest a run may take to come to rest after the storm. The longest pause between two drains,
@@ -41,7 +41,11 @@ pub(crate) struct World {
     pub(crate) scalers: Vec<Scaler>,
     pub(crate) requests: Requests,
     pub(crate) writes: Vec<Pending>,
+    /// Who has lost the carrier, and who the API server.
     pub(crate) cut: BTreeSet<(NodeKind, usize)>,
+    pub(crate) offline: BTreeSet<(NodeKind, usize)>,
+    /// Who is suspended, and until when.
+    pub(crate) paused: BTreeMap<(NodeKind, usize), Instant>,
     /// Busy leases that activators were told of.
     pub(crate) leases: Vec<Lease>,
     /// The target that a Sandbox of this UID stands for, or stood for.
@@ -76,11 +80,13 @@ impl World {
                 .map(|index| Activator::new(index, now))
                 .collect(),
             scalers: (0..sim.plan.scalers)
-                .map(|index| Scaler::new(index, now))
+                .map(|index| Scaler::new(index, sim.plan.lease, now))
                 .collect(),
             requests: Requests::default(),
             writes: Vec::new(),
             cut: BTreeSet::new(),
+            offline: BTreeSet::new(),
+            paused: BTreeMap::new(),
             leases: Vec::new(),
             owners: BTreeMap::new(),
             asleep: BTreeMap::new(),
@@ -110,9 +116,9 @@ impl World {
             if target.claim {
                 let claim = Claim {
                     uid,
+                    version: 0,
                     created: now,
                     epoch: 0,
-                    released: false,
                     sandbox: None,
                 };
                 self.api.put_claim(&name, claim);
@@ -137,7 +143,6 @@ impl World {
             self.sim
                 .after(Duration::ZERO, Event::Start(NodeKind::Scaler, index));
         }
-        self.sim.after(Duration::from_millis(1), Event::Leads(0));
         self.sim.queue.at(self.calm, Event::Calm);
         self.plan_trouble();
         self.spread();
@@ -154,98 +159,6 @@ impl World {
         self.spread();
         self.note_use();
         !self.is_at_rest()
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Reconcile(name) => {
-                self.cluster.reconcile(&name, &mut self.api, &mut self.sim);
-                self.cluster.fill_pool(&mut self.api, &mut self.sim);
-            }
-            Event::Pod(name, uid, step) => self.pod(&name, &uid, step),
-            Event::Start(kind, index) => self.start(kind, index),
-            Event::Members => self.members(),
-            Event::Exchange(id, turn, leg) => self.exchange(id, turn, leg),
-            Event::WriteArrives(id) => self.write_arrives(id),
-            Event::WriteAnswered(id) => self.write_answered(id),
-            Event::Visit(visit) => self.visit(visit),
-            Event::Trouble(kind) => self.make_trouble(kind),
-            Event::Leads(index) => self.lead(index),
-            Event::Calm => self.calm_down(),
-            Event::Watched(node, _)
-            | Event::Synced(node)
-            | Event::Serves(node)
-            | Event::ToScaler(node, _)
-            | Event::ToActivator(node, _)
-            | Event::Report(node)
-            | Event::PollSlot(node, ..)
-            | Event::Probe(node, ..)
-            | Event::PollMachine(node, ..)
-            | Event::BusyAnswer(node, ..)
-            | Event::Budget(node)
-            | Event::Linked(node) => match node.kind {
-                NodeKind::Activator if self.activators[node.index].is(node) => {
-                    self.at_activator(node, event)
-                }
-                NodeKind::Scaler if self.scalers[node.index].is(node) => {
-                    self.at_scaler(node, event)
-                }
-                _ => {}
-            },
-        }
-    }
-
-    fn at_activator(&mut self, node: Node, event: Event) {
-        let index = node.index;
-        match event {
-            Event::Watched(_, change) => self.activator_watched(index, change),
-            Event::Serves(_) => self.activators[index].serves = true,
-            Event::ToActivator(_, message) if !self.is_cut(NodeKind::Activator, index) => {
-                self.activator_hears(index, message);
-            }
-            Event::Report(_) => {
-                let report = self.activators[index].report(self.sim.now());
-                self.send_to_scalers(index, &report);
-                self.sim.after(REPORT_EVERY, Event::Report(node));
-            }
-            Event::PollSlot(_, name, at) => self.slot_due(index, &name, at),
-            Event::Probe(_, name, pod) => self.probed(index, &name, pod),
-            Event::Linked(_) => {
-                self.activators[index].linked = !self.is_cut(NodeKind::Activator, index);
-                self.activators[index].ask_full();
-            }
-            Event::Synced(_) => {
-                let is_first = node.life == 1;
-                let after = if is_first {
-                    FIRST_SERVES_AFTER
-                } else {
-                    SERVES_AFTER
-                };
-                self.sim.after(after, Event::Serves(node));
-            }
-            _ => {}
-        }
-    }
-
-    fn at_scaler(&mut self, node: Node, event: Event) {
-        let index = node.index;
-        match event {
-            Event::Watched(_, change) => self.scaler_watched(index, change),
-            Event::ToScaler(_, message) if !self.is_cut(NodeKind::Scaler, index) => {
-                self.scaler_hears(index, message);
-            }
-            Event::PollMachine(_, name, at) => self.machine_due(index, &name, at),
-            Event::BusyAnswer(_, name, pod, answer) => {
-                self.busy_answered(index, &name, &pod, answer)
-            }
-            Event::Budget(_) => self.spend(index),
-            Event::Linked(_) => {
-                let now = self.sim.now();
-                let linked = !self.is_cut(NodeKind::Scaler, index);
-                self.scalers[index].roster.set_linked(linked, now);
-            }
-            _ => {}
-        }
     }
 
     fn pod(&mut self, name: &Name, uid: &Uid, step: PodStep) {
@@ -267,27 +180,35 @@ impl World {
                 let node = self.activators[index].node;
                 let first = self.sim.up_to(REPORT_EVERY);
                 self.sim.after(first, Event::Report(node));
-                self.sim.after(first / 2, Event::Members);
+                let told = self.sim.up_to(STATUS_WITHIN);
+                self.sim.after(told, Event::Members);
             }
             NodeKind::Scaler => {
-                self.scalers[index].start(now);
+                self.scalers[index].start(self.sim.plan.lease, now);
                 self.members();
+                self.poll_election(index);
             }
         }
-        self.list(kind, index);
+        let node = self.node(kind, index);
+        self.list(node);
     }
 
-    /// Every scaler sees which activators have a running container.
-    fn members(&mut self) {
-        let running: Vec<Arc<str>> = self
-            .activators
-            .iter()
-            .filter(|activator| activator.is_up)
-            .map(|activator| Arc::clone(&activator.name))
-            .collect();
-        for scaler in self.scalers.iter_mut().filter(|scaler| scaler.is_up) {
-            scaler.roster.set_members(&running);
+    /// A node in its present life.
+    pub(crate) fn node(&self, kind: NodeKind, index: usize) -> Node {
+        match kind {
+            NodeKind::Activator => self.activators[index].node,
+            NodeKind::Scaler => self.scalers[index].node,
         }
+    }
+
+    /// All nodes that are up.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let activators = self.activators.iter().filter(|activator| activator.is_up);
+        let scalers = self.scalers.iter().filter(|scaler| scaler.is_up);
+        let activators = activators.map(|activator| activator.node);
+        activators
+            .chain(scalers.map(|scaler| scaler.node))
+            .collect()
     }
 
     fn calm_down(&mut self) {
@@ -316,17 +237,5 @@ impl World {
         }
         self.last_visits |= self.last.len() >= self.sim.plan.targets.len();
         self.last_visits && self.requests.live().next().is_none() && self.awake().next().is_none()
-    }
-}
-
-impl Activator {
-    fn is(&self, node: Node) -> bool {
-        self.is_up && self.node == node
-    }
-}
-
-impl Scaler {
-    fn is(&self, node: Node) -> bool {
-        self.is_up && self.node == node
     }
 }

@@ -1,8 +1,11 @@
 //! Writes of scalers on their way to the API server and back: late, lost, done without an answer.
 //!
 //! A write is done within [`Rules::write_timeout`] of its issue or never: the server's own limit on a
-//! request, and the writer's. A writer that dies leaves its writes behind.
+//! request, and the writer's. A writer that dies leaves its writes behind. One that is suspended may take a
+//! request with it that it has begun and not sent, which then comes however late: only its fences and its
+//! preconditions hold it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_scaler_core::act::{Intent, Write as CoreWrite, Written};
@@ -10,15 +13,22 @@ use reveille_scaler_core::sandbox::Rules;
 use reveille_scaler_core::view::{Hold, Mode};
 
 use crate::api::{Refusal, Write};
+use crate::claims::{Next, Stage};
 use crate::join::Target;
 use crate::mutant::Mutant;
 use crate::objects::{Name, Uid};
 use crate::scaler::address;
-use crate::sim::{Event, Node};
+use crate::sim::{Event, Node, NodeKind};
 use crate::world::World;
 
 /// Longest way once all is well.
 const CALM: Duration = Duration::from_millis(10);
+
+/// Of the runs in which processes are suspended: how often one is that has just begun to send a write.
+const PAUSED_OVER_IT: f64 = 0.05;
+
+/// Time from the decision to write to the first byte.
+const SEND: Duration = Duration::from_micros(50);
 
 /// Names a write of the run.
 pub(crate) type WriteId = usize;
@@ -29,12 +39,21 @@ pub(crate) struct Pending {
     pub(crate) by: Node,
     pub(crate) target: Name,
     pub(crate) write: Write,
-    /// As its machine asked for it.
-    asked: CoreWrite,
+    /// Its next request.
+    pub(crate) stage: Stage,
+    /// As its machine asked for it; none has asked for upkeep.
+    asked: Option<CoreWrite>,
     pub(crate) issued: Instant,
     pub(crate) cause: &'static str,
     pub(crate) known: Known,
+    /// Its writer led when it began it, in that term.
+    pub(crate) led: Option<u64>,
+    /// A request of it is under way to the server.
+    is_travelling: bool,
+    /// Its writer was suspended with a request of it not sent yet: until then.
+    pub(crate) stuck: Option<Instant>,
     fate: Written,
+    is_over: bool,
 }
 
 /// What its writer's own watch had shown when it was issued.
@@ -53,6 +72,12 @@ pub(crate) struct Applied {
     pub(crate) pending: Pending,
     /// UID, epoch and mode that the object really had.
     pub(crate) before: Option<(Uid, u64, Mode)>,
+    /// UID of the Sandbox that stood for its target.
+    pub(crate) bound: Option<Uid>,
+    /// The hold that stood on it.
+    pub(crate) hold: Option<Hold>,
+    /// A later term than its writer's, in which its target was put to sleep before.
+    pub(crate) later: Option<u64>,
     pub(crate) result: Result<u64, Refusal>,
 }
 
@@ -67,7 +92,6 @@ impl World {
     ) {
         let now = self.sim.now();
         let by = self.scalers[index].node;
-        let limit = Rules::default().write_timeout;
         let addressed = target.and_then(|target| Some((address(write, name, target)?, target)));
         let Some((what, target)) = addressed else {
             return self.answer_at(now, by, name, write);
@@ -79,47 +103,96 @@ impl World {
                 write.epoch
             )
         });
-        let writes = self.sim.plan.writes;
         let known = known(&what, target, now);
-        let (target, cause) = (name.clone(), write.cause);
-        let mut pending = Pending {
+        let id = self.issue_write(by, Arc::clone(name), what, Some(write.clone()));
+        self.writes[id].known = known;
+    }
+
+    /// A node sends a write, asked for by a machine or not.
+    pub(crate) fn issue_write(
+        &mut self,
+        by: Node,
+        target: Name,
+        write: Write,
+        asked: Option<CoreWrite>,
+    ) -> WriteId {
+        let now = self.sim.now();
+        let scaler = &self.scalers[by.index];
+        let led = scaler.election.term().filter(|_| scaler.leads(now));
+        let cause = asked.as_ref().map_or("", |asked| asked.cause);
+        self.writes.push(Pending {
             by,
             target,
-            write: what,
-            asked: write.clone(),
+            stage: Stage::first(&write),
+            write,
+            asked,
             issued: now,
             cause,
-            known,
+            known: Known::default(),
+            led,
+            is_travelling: false,
+            stuck: None,
             fate: Written::Lost,
-        };
-        if self.sim.goes_wrong(writes.unavailable) {
-            pending.fate = Written::Unavailable("the API server is not available".into());
-            self.writes.push(pending);
-            let delay = self.sim.up_to(writes.delay);
-            return self
-                .sim
-                .after(delay, Event::WriteAnswered(self.writes.len() - 1));
-        }
-        self.writes.push(pending);
+            is_over: false,
+        });
         let id = self.writes.len() - 1;
-        if self.sim.goes_wrong(writes.lose) {
-            self.sim.coverage.writes_lost += 1;
-            self.sim.trouble_for(Rules::default().drain_hold);
-            return self.sim.after(limit, Event::WriteAnswered(id));
+        self.sim.queue.at(
+            now + Rules::default().write_timeout,
+            Event::WriteAnswered(by, id),
+        );
+        if self.sim.goes_wrong(self.sim.plan.writes.unavailable) {
+            self.writes[id].fate = Written::Unavailable("the API server is not available".into());
+            let delay = self.sim.up_to(self.sim.plan.writes.delay);
+            self.sim.after(delay, Event::WriteAnswered(by, id));
+        } else {
+            self.sim.after(SEND, Event::WriteContinues(by, id));
+            self.may_pause_over(by);
         }
-        let delay = if self.sim.goes_wrong(writes.late) {
+        id
+    }
+
+    /// Of all moments this is the worst to be suspended.
+    fn may_pause_over(&mut self, by: Node) {
+        let may_pause = self.sim.plan.trouble.pause.is_some();
+        if may_pause && self.sim.goes_wrong(PAUSED_OVER_IT) {
+            self.suspend(by);
+        }
+    }
+
+    /// The next request of a write goes out.
+    fn send_write(&mut self, id: WriteId) {
+        let now = self.sim.now();
+        let by = self.writes[id].by;
+        let writes = self.sim.plan.writes;
+        let limit = self.writes[id].issued + Rules::default().write_timeout;
+        if self.sim.goes_wrong(writes.lose) || self.is_offline(NodeKind::Scaler, by.index) {
+            self.sim.coverage.writes_lost += 1;
+            return self.sim.trouble_for(Rules::default().drain_hold);
+        }
+        let is_slow = now < self.scalers[by.index].lease_back && self.sim.goes_wrong(0.5);
+        let delay = if is_slow || self.sim.goes_wrong(writes.late) {
             self.sim.coverage.writes_late += 1;
             self.sim.trouble_for(Rules::default().drain_hold);
-            self.sim.up_to(limit)
+            self.sim.up_to(limit.saturating_duration_since(now))
         } else {
-            let most = if self.sim.is_calm() {
-                CALM.min(writes.delay)
-            } else {
-                writes.delay
-            };
-            self.sim.up_to(most)
+            self.sim.up_to(self.way())
         };
-        self.sim.after(delay, Event::WriteArrives(id));
+        // The server gives up what comes later, and so it is as if it had never come.
+        if now + delay <= limit {
+            self.writes[id].is_travelling = true;
+            self.sim.after(delay, Event::WriteArrives(id));
+            self.may_pause_over(by);
+        }
+    }
+
+    /// Longest way of a request or an answer.
+    fn way(&self) -> Duration {
+        let delay = self.sim.plan.writes.delay;
+        if self.sim.is_calm() {
+            CALM.min(delay)
+        } else {
+            delay
+        }
     }
 
     /// Every ask is written, as a mutant has it.
@@ -138,20 +211,69 @@ impl World {
         self.issue(index, name, &write, target.as_ref());
     }
 
-    /// A write reaches the API server, which tests and does it.
+    /// A request of a write reaches the API server, which tests and does it.
     pub(crate) fn write_arrives(&mut self, id: WriteId) {
         let now = self.sim.now();
         let pending = self.writes[id].clone();
-        let mutated = match self.sim.mutant {
-            Some(Mutant::FenceIgnored) => !pending.write.wakes(),
-            Some(Mutant::WakePerAsk) => pending.write.wakes(),
-            _ => false,
-        };
+        if let Some(until) = pending.stuck.filter(|until| now < *until) {
+            return self.sim.queue.at(until, Event::WriteArrives(id));
+        }
+        self.writes[id].is_travelling = false;
         let before = self.api.before(&pending.write);
-        let result = self.api.write(&pending.write, !mutated, now);
-        let by = pending.by.index;
-        self.sim
-            .trace(|| format!("API: {:?} by scaler-{by}: {result:?}", pending.write));
+        let standing = self.api.standing(&pending.target);
+        let bound = standing.map(|(_, sandbox)| (Arc::clone(&sandbox.uid), sandbox.hold));
+        let done = self.serve(&pending);
+        let by = pending.by;
+        self.sim.trace(|| {
+            let Pending { write, stage, .. } = &pending;
+            format!("API: {write:?} by scaler-{}, {stage:?}: {done:?}", by.index)
+        });
+        if let Some(result) = done.result {
+            self.note_result(pending, before, bound, result);
+        }
+        let limit = self.writes[id].issued + Rules::default().write_timeout;
+        if self.sim.goes_wrong(self.sim.plan.writes.lose_result)
+            || self.is_offline(NodeKind::Scaler, by.index)
+        {
+            self.sim.coverage.results_lost += 1;
+            return self.sim.trouble_for(Rules::default().drain_hold);
+        }
+        let at = now + self.sim.up_to(self.way());
+        if at >= limit {
+            return;
+        }
+        match done.next {
+            Next::Then(stage) => {
+                self.writes[id].stage = stage;
+                self.sim.queue.at(at, Event::WriteContinues(by, id));
+            }
+            Next::Done(fate) => {
+                self.writes[id].fate = fate;
+                self.sim.queue.at(at, Event::WriteAnswered(by, id));
+            }
+        }
+    }
+
+    /// The writer hears of one request of a write and sends the next, unless it has given it up.
+    pub(crate) fn write_continues(&mut self, id: WriteId) {
+        let is_late = self.sim.now() >= self.writes[id].issued + Rules::default().write_timeout;
+        match self.sim.mutant {
+            Some(Mutant::DeadlineAnew) if is_late => {
+                self.writes[id].issued = self.sim.now();
+                self.send_write(id);
+            }
+            _ if is_late || self.writes[id].is_over => {}
+            _ => self.send_write(id),
+        }
+    }
+
+    fn note_result(
+        &mut self,
+        pending: Pending,
+        before: Option<(Uid, u64, Mode)>,
+        standing: Option<(Uid, Option<Hold>)>,
+        result: Result<u64, Refusal>,
+    ) {
         if result.is_ok() {
             self.note_written(&pending);
         } else if pending.write.wakes() {
@@ -159,80 +281,91 @@ impl World {
         } else {
             self.sim.coverage.sleeps_fenced += 1;
         }
+        let mut later = None;
+        if let Some(term) = pending
+            .led
+            .filter(|_| result.is_ok() && !pending.write.wakes())
+        {
+            let need = self.needs.entry(Arc::clone(&pending.target)).or_default();
+            later = Some(need.term).filter(|done| *done > term);
+            need.term = need.term.max(term);
+        }
         self.facts.applied.push(Applied {
             pending,
             before,
+            hold: standing.as_ref().and_then(|(_, hold)| *hold),
+            bound: standing.map(|(uid, _)| uid),
+            later,
             result,
         });
-        let limit = self.writes[id].issued + Rules::default().write_timeout;
-        if self.sim.goes_wrong(self.sim.plan.writes.lose_result) {
-            self.sim.coverage.results_lost += 1;
-            self.sim.trouble_for(Rules::default().drain_hold);
-            return self.sim.queue.at(limit, Event::WriteAnswered(id));
-        }
-        let most = if self.sim.is_calm() {
-            CALM
-        } else {
-            self.sim.plan.writes.delay
-        };
-        let at = now + self.sim.up_to(most);
-        if at < limit {
-            self.writes[id].fate = match result {
-                Ok(epoch) => Written::Done(epoch),
-                Err(Refusal::Conflict | Refusal::NotFound) => Written::Conflict,
-            };
-        }
-        self.sim.queue.at(at.min(limit), Event::WriteAnswered(id));
     }
 
     /// The writer hears of its write, or gives it up.
     pub(crate) fn write_answered(&mut self, id: WriteId) {
         let now = self.sim.now();
+        if std::mem::replace(&mut self.writes[id].is_over, true) {
+            return;
+        }
         let Pending {
             by,
             target,
             asked,
             fate,
+            stage,
             ..
         } = self.writes[id].clone();
-        let scaler = &mut self.scalers[by.index];
-        if scaler.node != by || !scaler.is_up {
-            return;
+        if let (Some(Mutant::MemoryTakenBack), Written::Lost, Stage::Delete { memory, .. }) =
+            (self.sim.mutant, &fate, &stage)
+        {
+            self.api.forget(&target, memory);
         }
+        let Some(asked) = asked else { return };
         self.sim.trace(|| {
-            format!(
-                "scaler-{} hears of its write on {target}: {fate:?}",
-                by.index
-            )
+            let index = by.index;
+            format!("scaler-{index} hears of its write on {target}: {fate:?}")
         });
+        let scaler = &mut self.scalers[by.index];
         if let Some(machine) = scaler.machines.get_mut(&target) {
             machine.core.written(&asked, &fate, now);
             self.poll_machine(by.index, &target);
         }
     }
 
+    /// A node is suspended until then: of its requests that are under way some have not left it yet.
+    pub(crate) fn stick_writes(&mut self, by: Node, until: Instant) {
+        for id in 0..self.writes.len() {
+            let pending = &self.writes[id];
+            if pending.by == by && pending.is_travelling && self.sim.rng.bool() {
+                let late = until + self.sim.up_to(CALM);
+                self.writes[id].stuck = Some(late);
+                self.sim.coverage.writes_stuck += 1;
+            }
+        }
+    }
+
     /// A write that cannot be addressed: its fence would hold anyway.
     fn answer_at(&mut self, now: Instant, by: Node, name: &Name, asked: &CoreWrite) {
-        let uid = "".into();
-        let write = Write::Bind {
-            claim: name.clone(),
-            uid,
-            epoch: 0,
+        let write = Write::Collect {
+            claim: Arc::clone(name),
+            memory: "".into(),
         };
-        let (target, cause, known) = (name.clone(), "", Known::default());
         self.writes.push(Pending {
             by,
-            target,
+            target: Arc::clone(name),
+            stage: Stage::first(&write),
             write,
-            asked: asked.clone(),
+            asked: Some(asked.clone()),
             issued: now,
-            cause,
-            known,
+            cause: "",
+            known: Known::default(),
+            led: None,
+            is_travelling: false,
+            stuck: None,
             fate: Written::Conflict,
+            is_over: false,
         });
-        self.sim
-            .queue
-            .at(now, Event::WriteAnswered(self.writes.len() - 1));
+        let id = self.writes.len() - 1;
+        self.sim.queue.at(now, Event::WriteAnswered(by, id));
     }
 }
 

@@ -95,3 +95,68 @@ fn last_come_first_served_is_noticed() {
 fn a_hold_that_is_not_seen_is_noticed() {
     is_caught(Mutant::HoldStripped);
 }
+
+#[test]
+fn a_mode_written_without_testing_the_hold_is_noticed() {
+    is_caught(Mutant::HoldUnfenced);
+}
+
+#[test]
+fn a_deadline_that_begins_anew_after_a_pause_is_noticed() {
+    is_caught(Mutant::DeadlineAnew);
+}
+
+#[test]
+fn an_election_by_the_wall_clock_is_noticed() {
+    is_caught(Mutant::ElectionByWallClock);
+}
+
+#[test]
+fn an_election_that_leaves_the_last_write_no_time_is_noticed() {
+    is_caught(Mutant::ElectionWithoutMargin);
+}
+
+#[test]
+fn a_leader_that_is_not_checked_before_it_writes_is_noticed() {
+    is_caught(Mutant::LeadUnchecked);
+}
+
+#[test]
+fn deletions_lost_while_a_watch_was_broken_are_noticed() {
+    is_caught(Mutant::DeletesLost);
+}
+
+#[test]
+fn an_activator_that_trusts_what_it_cannot_see_is_noticed() {
+    is_caught(Mutant::BlindTrusted);
+}
+
+#[test]
+fn an_activator_that_takes_clients_at_once_is_noticed() {
+    is_caught(Mutant::Unsettled);
+}
+
+#[test]
+fn a_list_of_activators_that_never_changes_is_noticed() {
+    is_caught(Mutant::MembersFixed);
+}
+
+#[test]
+fn a_release_without_preconditions_is_noticed() {
+    is_caught(Mutant::ReleaseUnfenced);
+}
+
+#[test]
+fn a_memory_collected_without_stopping_older_deletes_is_noticed() {
+    is_caught(Mutant::CollectUntouched);
+}
+
+#[test]
+fn a_release_taken_back_without_knowing_is_noticed() {
+    is_caught(Mutant::MemoryTakenBack);
+}
+
+#[test]
+fn a_claim_taken_for_gone_by_one_of_two_watches_is_noticed() {
+    is_caught(Mutant::ClaimsNotHeld);
+}

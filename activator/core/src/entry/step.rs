@@ -70,6 +70,8 @@ pub struct Ask {
     pub waiting: usize,
     /// How long the oldest has waited.
     pub oldest: Duration,
+    /// Whether a scaler has said that it wakes the target.
+    pub heard: bool,
 }
 
 /// How far a wake got, told to those who waited in vain.
@@ -180,6 +182,7 @@ impl<W> Entry<W> {
             step.wake = Some(Ask {
                 waiting: wait.lot.len(),
                 oldest,
+                heard: wait.heard,
             });
         }
         step
@@ -193,7 +196,9 @@ impl<W> Entry<W> {
             return Some(now);
         }
         let forgotten = self.forgotten.as_ref().map(|forgotten| forgotten.until);
+        // Neither runs out while nothing is seen.
         let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
+        let seen = [leaving, self.gate.next()].map(|at| at.filter(|_| !self.blind));
         let step = if self.release(now).is_some() {
             if wait.lot.is_empty() || wait.pace.allowance() > 0 {
                 return Some(now);
@@ -204,17 +209,11 @@ impl<W> Entry<W> {
         } else {
             Some(wait.repeat.due())
         };
-        [
-            step,
-            wait.lot.next(),
-            self.gate.next(),
-            forgotten,
-            leaving,
-            self.young_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [step, wait.lot.next(), forgotten, self.young_until]
+            .into_iter()
+            .chain(seen)
+            .flatten()
+            .min()
     }
 
     /// The youth of a pod ends. Whoever waited all that time for a port that nothing proves to answer is
@@ -252,7 +251,7 @@ impl<W> Entry<W> {
         match &self.view.state {
             State::Awake(_) if self.is_open(now) => Stage::Queued,
             State::Awake(_) if self.is_forgotten(now) => Stage::Unreachable,
-            State::Awake(_) if !self.gate.is_open(now) => Stage::Draining,
+            State::Awake(_) if !self.is_gate_open(now) => Stage::Draining,
             State::Awake(pod) if self.is_leaving(pod, now) => Stage::OldPod,
             State::Awake(pod) if pod.ready => Stage::NotAnswering,
             State::Awake(_) => Stage::NotReady,

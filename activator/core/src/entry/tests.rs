@@ -8,6 +8,7 @@ use crate::any_instant as start;
 use crate::gate::{Drain, DrainAnswer};
 use crate::lot::Ending;
 use crate::pace::FIRST_WINDOW;
+use crate::view::Sight;
 
 mod pods;
 mod random;

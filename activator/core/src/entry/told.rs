@@ -8,7 +8,7 @@ use super::{
     REFUSAL_HOLDS,
 };
 use crate::gate::{Drain, DrainAnswer};
-use crate::view::{Denial, DenialKind, State, View};
+use crate::view::{Denial, DenialKind, Sight, State, View};
 
 impl<W> Entry<W> {
     /// The watch said something.
@@ -28,13 +28,32 @@ impl<W> Entry<W> {
         {
             self.denied = None;
         }
-        if was_open && !self.is_open(now) && self.gate.is_open(now) {
+        if was_open && !self.is_open(now) && self.is_gate_open(now) {
             // It fell asleep, or lost its pod, while its lot was emptying: a wake of its own begins.
             let limits = self.view.limits;
             self.generation = self.generation.wrapping_add(1);
             if let Some(wait) = &mut self.wait {
                 wait.restart(limits, now);
             }
+        }
+    }
+
+    /// Whether what the watch says is up to date; to be told before anything that depends on the time.
+    /// While it is not, nothing that only the watch could contradict runs out: a closed gate, the pod of
+    /// before a sleep. What happened meanwhile is told within [`OLD_POD`] of the watch running again.
+    pub fn see(&mut self, sight: Sight) {
+        self.blind = sight == Sight::Blind;
+        let Sight::Since(since) = sight else {
+            return;
+        };
+        let told = since + OLD_POD;
+        self.gate.prolong(told);
+        if let Some(until) = self
+            .leaving
+            .as_mut()
+            .and_then(|leaving| leaving.until.as_mut())
+        {
+            *until = (*until).max(told);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::act::{Act, Intent, Note, SleepReason, Write};
 use crate::decide::{AskedAgent, Decision, Observation, Phase, decide};
 use crate::drain::{Drain, Ending, Standing};
 use crate::roster::Roster;
-use crate::view::{Desired, Mode};
+use crate::view::{Desired, Mode, PodView};
 use crate::wake::{self, Attempt, Cause, Plan, plan};
 
 /// First pauses after a drain that was answered Busy, and after one that was not answered; they double.
@@ -81,6 +81,7 @@ impl Sandbox {
             drain_after: self.drain_after,
             wake_after,
             asked_agent: self.asked_agent,
+            pod_ended: self.view.pod.as_ref().is_some_and(PodView::has_ended),
         }
     }
 
@@ -102,7 +103,8 @@ impl Sandbox {
     /// Ends the wake under way if it is ready, refused, faulty or late.
     fn advance_attempt(&mut self, now: Instant) {
         let Some(attempt) = &self.attempt else { return };
-        if self.writing.as_ref().is_some_and(|writing| writing.begun) && now < attempt.deadline {
+        let ends = attempt.ends();
+        if self.writing.as_ref().is_some_and(|writing| writing.begun) && now < ends {
             return;
         }
         if attempt.begun.is_some() && self.stage == Stage::Awake {
@@ -121,7 +123,11 @@ impl Sandbox {
             return self.tell_waking(now);
         }
         let fault = self.fault(now).filter(|_| attempt.begun.is_some()).cloned();
-        let late = || (now >= attempt.deadline).then(|| attempt.lateness(self.pod(now)));
+        let pod = match attempt.begun {
+            Some(_) => self.pod(now),
+            None => self.view.pod.as_ref(),
+        };
+        let late = || (now >= ends).then(|| attempt.lateness(pod));
         if let Some(fault) = fault.or_else(late) {
             self.fail(fault, now);
         } else if self.writing.is_none() && self.settling.is_none() && self.stage != Stage::Asleep {
@@ -189,7 +195,8 @@ impl Sandbox {
             return;
         }
         self.nonce = self.nonce.wrapping_add(1);
-        let drain = Drain::start(self.nonce, reason, roster.present(), now);
+        let drain = Drain::start(self.nonce, reason, roster.present(), now)
+            .standing_since(self.since, self.stage == Stage::Awake);
         let (epoch, nonce, hold) = (self.view.epoch(), self.nonce, self.rules.drain_hold);
         self.acts.push(Act::Drain { epoch, nonce, hold });
         self.drain = Some(Box::new(drain));
@@ -314,11 +321,12 @@ impl Sandbox {
             .as_ref()
             .filter(|_| !writing && self.settling.is_none() && self.writing.is_none());
         let drain = drain.map(|drain| drain.started() + self.rules.drain_timeout);
-        let attempt = attempt.map(|attempt| attempt.deadline);
+        let attempt = attempt.map(|attempt| attempt.ends());
         [
             attempt,
             retry,
             self.fault_counts_from().filter(|at| *at > now),
+            self.no_place_counts_from(now),
             self.pod_counts_from(now),
             self.ready_counts_from(now),
             drain,

@@ -13,6 +13,11 @@ use crate::wake::Attempt;
 /// How long the pod of before a sleep is not taken for the one of the wake after it. A controller that
 /// never saw the sleep keeps that pod, so it counts again afterwards, or as soon as an activator says so.
 const OLD_POD: Duration = Duration::from_secs(2);
+/// Reason of a pod that the scheduler finds no place for.
+const NO_PLACE: &str = "Unschedulable";
+/// Reason of a Sandbox whose controller met an error and tries again: an old pod of its name may still be
+/// there, for as long as its grace period.
+const RETRIED: &str = "ReconcilerError";
 /// A fault of the Sandbox itself may be of the moment; so long a wake waits for it to pass.
 const FAULT_GRACE: Duration = Duration::from_secs(2);
 
@@ -78,6 +83,7 @@ impl Sandbox {
     /// Brings what follows from the view up to date.
     pub(super) fn refresh(&mut self, now: Instant) {
         self.see_old_pod(now);
+        let answering = self.ready_pod.clone();
         let running = self.view.desired() == Desired::Running;
         let pod = self.pod(now).cloned();
         self.leases.see(pod.as_ref().map(|pod| &pod.uid));
@@ -110,11 +116,14 @@ impl Sandbox {
                 attempt.addressed = None;
             }
         }
+        if stage != self.stage || (answering.is_some() && self.ready_pod != answering) {
+            // Another agent, which has not been asked yet.
+            self.asked_agent = AskedAgent::Never;
+            self.agent_silent = 0;
+        }
         if stage != self.stage {
             self.stage = stage;
             self.since = now;
-            self.asked_agent = AskedAgent::Never;
-            self.agent_silent = 0;
             if stage == Stage::Awake {
                 // Late, but up: nothing to take back.
                 self.hurry
@@ -185,7 +194,11 @@ impl Sandbox {
 
     /// What no waiting will mend.
     pub(super) fn fault(&self, now: Instant) -> Option<&Fault> {
-        let of_pod = self.pod(now).and_then(|pod| pod.fault.as_ref());
+        let no_place_yet = self.no_place_counts_from(now).is_some();
+        let of_pod = self
+            .pod(now)
+            .filter(|_| !no_place_yet)
+            .and_then(|pod| pod.fault.as_ref());
         let grace = self.fault_counts_from();
         let of_object = || {
             self.view
@@ -195,11 +208,31 @@ impl Sandbox {
         of_pod.or_else(of_object)
     }
 
+    /// When it counts that the scheduler finds no place for the present pod, if it finds none. Volumes that
+    /// are still being provisioned look the same at first, and a place may come free.
+    pub(super) fn no_place_counts_from(&self, now: Instant) -> Option<Instant> {
+        let fault = self.pod(now)?.fault.as_ref()?;
+        let attempt = self.attempt.as_deref();
+        let begun = attempt.map_or(self.since, |attempt| attempt.begun.unwrap_or(attempt.asked));
+        let from = begun + self.patience();
+        (*fault.reason == *NO_PLACE && now < from).then_some(from)
+    }
+
+    /// How long a fault is waited out that may heal by itself.
+    fn patience(&self) -> Duration {
+        (self.wake_limit() / 3).max(FAULT_GRACE)
+    }
+
     /// When a fault of the Sandbox or the claim ends the wake under way, if there is such a fault.
     pub(super) fn fault_counts_from(&self) -> Option<Instant> {
         let attempt: &Attempt = self.attempt.as_deref()?;
-        self.view.fault()?;
-        Some(attempt.begun.unwrap_or(attempt.asked) + FAULT_GRACE)
+        let fault = self.view.fault()?;
+        let grace = if *fault.reason == *RETRIED {
+            self.patience()
+        } else {
+            FAULT_GRACE
+        };
+        Some(attempt.begun.unwrap_or(attempt.asked) + grace)
     }
 }
 

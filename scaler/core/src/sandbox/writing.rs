@@ -10,6 +10,8 @@ use crate::view::Fault;
 
 /// First pause after a wake's write that did not succeed; it doubles.
 const RETRY: Duration = Duration::from_millis(50);
+/// The same after a conflict: the object has moved on, and the watch, which ends the pause, will show how.
+const LOOK: Duration = Duration::from_secs(1);
 /// Longest pause.
 const RETRY_CAP: Duration = Duration::from_secs(2);
 /// A sleep must be done, or dead, so long before the first gate opens by itself.
@@ -83,7 +85,21 @@ impl Sandbox {
                 self.fail(Fault::new("WakeDenied", Arc::clone(message)), now);
             }
             Written::Conflict | Written::Unavailable(_) | Written::Lost => {
-                let pause = RETRY
+                let first = match fate {
+                    Written::Conflict => {
+                        attempt.unanswered = None;
+                        LOOK
+                    }
+                    Written::Unavailable(message) => {
+                        attempt.miss(message, now);
+                        RETRY
+                    }
+                    _ => {
+                        attempt.miss("there was no answer in time", now);
+                        RETRY
+                    }
+                };
+                let pause = first
                     .saturating_mul(1 << attempt.tries.min(16))
                     .min(RETRY_CAP);
                 attempt.tries = attempt.tries.saturating_add(1);
@@ -104,6 +120,12 @@ impl Sandbox {
                 self.settling = gates.map(|gates| gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
             }
             Written::Conflict | Written::Denied(_) | Written::Unavailable(_) => {
+                if let (Written::Denied(message), Some(drain)) = (fate, &self.drain) {
+                    self.acts.push(Act::Note(Note::SleepDenied {
+                        reason: drain.reason(),
+                        message: Arc::clone(message),
+                    }));
+                }
                 self.end_drain(Ending::NotWritten, now);
             }
         }
@@ -117,12 +139,10 @@ impl Sandbox {
         };
         let reason = drain.reason();
         let took = now.saturating_duration_since(drain.started());
-        let active = self
-            .ledger
-            .demand(drain.started())
-            .last_active
-            .unwrap_or(self.since)
-            .max(self.since);
+        // The watch may have shown the sleep before its answer came: what was before counts.
+        let since = drain.since();
+        let active = self.ledger.demand(drain.started()).last_active;
+        let active = active.map_or(since, |at| at.max(since));
         self.slept = Some((now, reason));
         self.drains_off = 0;
         self.drain_after = None;
@@ -132,11 +152,10 @@ impl Sandbox {
             took,
         }));
         let quiet = now.saturating_duration_since(active);
-        let up = self.stage == Stage::Awake;
         self.acts.push(Act::Note(Note::Slept {
             reason,
             quiet,
-            awake: up.then(|| now.saturating_duration_since(self.since)),
+            awake: drain.was_up().then(|| now.saturating_duration_since(since)),
         }));
     }
 }

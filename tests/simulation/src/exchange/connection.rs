@@ -11,6 +11,7 @@ use crate::mutant::Mutant;
 use crate::plan::WEBSOCKET_IDLE;
 use crate::requests::{End, RequestId, Stage};
 use crate::sim::Event;
+use crate::watch::LONGEST_STALL;
 use crate::world::World;
 
 impl World {
@@ -27,7 +28,7 @@ impl World {
         else {
             return;
         };
-        let (ip, pace) = (*ip, *pace);
+        let (meant, ip, pace) = (&pod.clone(), *ip, *pace);
         let slot = self.activators[index]
             .slots
             .get_mut(&name)
@@ -39,6 +40,9 @@ impl World {
                 let (pod, container) = (Arc::clone(uid), agent.container);
                 let seen = self.activators[index].cache.pods.get(&agent.name);
                 request.sent_to_dying = seen.is_none_or(|seen| seen.uid != pod || seen.terminating);
+                let silent = self.activators[index].streams.silent_since();
+                request.sent_blindly = silent.is_some_and(|since| now > since + LONGEST_STALL);
+                request.meant = Some(Arc::clone(meant));
                 request.sent += 1;
                 request.stage = Stage::Sent {
                     pod,
@@ -87,7 +91,10 @@ impl World {
         // Nobody can tell a pod first shown after its sleep from the one that the next wake brings.
         let shown = self.activators[request.activator].shown.get(&pod);
         let asleep = self.put_to_sleep.get(&pod).zip(shown);
+        let meant = request.meant.as_ref();
         let delivery = Delivery {
+            is_blind: request.sent_blindly,
+            meant_asleep: meant.is_some_and(|meant| self.put_to_sleep.contains_key(meant)),
             request: id,
             owner: self.owners.get(&agent.sandbox).cloned(),
             known_terminating: request.sent_to_dying,
@@ -129,7 +136,10 @@ impl World {
                 slot.entry.busy(&pod, length, now);
             }
             let heard_by = self.activators[index].node;
-            self.lease(pod, heard_by, now + length);
+            // One that cannot see takes it for the word of a pod that is gone.
+            if !self.requests.get(id).sent_blindly {
+                self.lease(pod, heard_by, now + length);
+            }
         }
         self.poll_slot(index, &name);
         match upgrade {

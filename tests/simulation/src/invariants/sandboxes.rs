@@ -57,7 +57,8 @@ pub(super) fn one_pod_per_identity(world: &World) -> Result<(), String> {
 /// Invariant 9: A quiet sandbox sleeps within cooldown, one report interval and the drain time, once all activators
 /// are heard.
 pub(super) fn quiet_sleeps(world: &World) -> Result<(), String> {
-    if !(world.sim.is_calm() || world.sim.plan.calm) {
+    let is_calm = world.sim.is_calm() || world.sim.plan.calm;
+    if !is_calm || world.leader().is_none() {
         return Ok(());
     }
     let now = world.sim.now();
@@ -134,14 +135,15 @@ pub(super) fn all_asleep(world: &World) -> Result<(), String> {
 
 /// What the leader says of it.
 fn excuse(world: &World, name: &Name) -> String {
-    let leader = world.scalers.iter().find(|scaler| scaler.leads);
+    let leader = world.leader().map(|index| &world.scalers[index]);
     let machine = leader.and_then(|scaler| Some((scaler, scaler.machines.get(name)?)));
     machine.map_or_else(
         || "; no leader knows it".into(),
         |(scaler, machine)| {
             let told = machine.core.explain(&scaler.roster, world.sim.now());
+            let silence = scaler.roster.silence(world.sim.now());
             format!(
-                "; scaler-{} says {:?}: {}",
+                "; scaler-{} says {:?}: {}; {silence:?}",
                 scaler.node.index, told.state, told.why
             )
         },
@@ -151,7 +153,7 @@ fn excuse(world: &World, name: &Name) -> String {
 /// Invariant 10: Memory is bounded: by parked requests, by known sandboxes, never by strangers' input.
 pub(super) fn memory_bounded(world: &World) -> Result<(), String> {
     for activator in world.activators.iter().filter(|activator| activator.is_up) {
-        let known = activator.cache.claims.len() + activator.cache.sandboxes.len();
+        let known = activator.cache.len();
         if activator.slots.len() > known {
             let slots = activator.slots.len();
             return Err(format!(
@@ -177,7 +179,7 @@ pub(super) fn memory_bounded(world: &World) -> Result<(), String> {
         }
     }
     for scaler in world.scalers.iter().filter(|scaler| scaler.is_up) {
-        let known = scaler.cache.claims.len() + scaler.cache.sandboxes.len();
+        let known = scaler.cache.len();
         let index = scaler.node.index;
         if scaler.machines.len() > known {
             return Err(format!(

@@ -29,7 +29,10 @@ pub(super) fn one_wake_for_all(world: &World) -> Result<(), String> {
 /// activator.
 pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let now = world.sim.now();
-    for applied in done(world).filter(|applied| !applied.pending.write.wakes()) {
+    // A write that a suspended scaler took with it comes when the gates have long opened again: nothing but
+    // its fences can hold it.
+    let on_time = |applied: &&Applied| applied.pending.stuck.is_none();
+    for applied in sleeps(world).filter(on_time) {
         let target = &applied.pending.target;
         let in_use = world.requests.live().find(|(_, request)| {
             request.wish.target == *target
@@ -99,7 +102,7 @@ fn stands(world: &World, applied: &Applied, pod: &str) -> bool {
 
 /// Invariant 8: Sleep is fenced by epoch and UID: a wake that came first wins every tie.
 pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
-    for applied in done(world).filter(|applied| !applied.pending.write.wakes()) {
+    for applied in sleeps(world) {
         let (uid, epoch) = applied.pending.write.fence();
         let Some((real_uid, real_epoch, mode)) = &applied.before else {
             continue;
@@ -110,17 +113,33 @@ pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
                 applied.pending.target
             ));
         }
+        // One whose Sandbox an operator has just deleted harms nobody.
+        if let Write::Release { sandbox, .. } = &applied.pending.write
+            && applied.bound.is_some()
+            && *sandbox != applied.bound
+        {
+            return Err(format!(
+                "{} was to be released with {sandbox:?}, and was with {:?}",
+                applied.pending.target, applied.bound
+            ));
+        }
     }
     Ok(())
 }
 
-/// Invariant 12: Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep, as far as the
-/// writer's own watch had shown it. A wake of ours that failed is taken back also under a hold.
+/// Invariant 12: Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep: a hold at the
+/// moment of the write, the rest as far as the writer's own watch had shown it. A wake of ours that failed
+/// is taken back also under a hold.
 pub(super) fn hands_off(world: &World) -> Result<(), String> {
     for applied in done(world) {
         let (pending, known) = (&applied.pending, applied.pending.known);
         let wakes = pending.write.wakes();
-        let against_hold = match known.hold {
+        // A hold that comes while a claim is being released cannot be tested with it: it is on another object.
+        let hold = match pending.write {
+            Write::Release { .. } => known.hold,
+            _ => applied.hold,
+        };
+        let against_hold = match hold {
             // A release would delete the Sandbox, and the hold with it.
             Some(_) if matches!(pending.write, Write::Release { .. }) => true,
             Some(Hold::Asleep) => wakes,
@@ -139,6 +158,11 @@ pub(super) fn hands_off(world: &World) -> Result<(), String> {
         return Err(format!("{} is {why} and was {verb}", pending.target));
     }
     Ok(())
+}
+
+/// Sleeps done in this step.
+fn sleeps(world: &World) -> impl Iterator<Item = &Applied> {
+    done(world).filter(|applied| !applied.pending.write.wakes())
 }
 
 /// Writes done in this step.

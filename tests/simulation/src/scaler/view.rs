@@ -15,7 +15,8 @@ pub(crate) fn address(write: &CoreWrite, name: &Name, target: &Target) -> Option
     let (uid, epoch) = (Arc::clone(&write.uid), write.epoch);
     Some(match write.what {
         Intent::Restore | Intent::Suspend => {
-            let sandbox = Arc::clone(&target.sandbox.as_ref()?.0);
+            let (name, present) = target.sandbox.as_ref()?;
+            let (sandbox, hold) = (Arc::clone(name), present.hold);
             let to = if write.what == Intent::Restore {
                 Mode::Running
             } else {
@@ -25,6 +26,7 @@ pub(crate) fn address(write: &CoreWrite, name: &Name, target: &Target) -> Option
                 sandbox,
                 uid,
                 epoch,
+                hold,
                 to,
             }
         }

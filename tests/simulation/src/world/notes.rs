@@ -24,6 +24,8 @@ pub(crate) struct Need {
     pub(crate) drains_failed: [u32; 2],
     /// Wakes that failed.
     pub(crate) wakes_failed: u32,
+    /// The latest term in which it was put to sleep.
+    pub(crate) term: u64,
 }
 
 impl World {
@@ -32,12 +34,9 @@ impl World {
         let plan = &self.sim.plan;
         let governed = (0..plan.targets.len()).filter(|number| plan.targets[*number].managed);
         governed.map(|number| plan.name(number)).filter(|name| {
-            let is_released = self
-                .api
-                .objects()
-                .claims
-                .get(name)
-                .is_some_and(|claim| claim.released);
+            let objects = self.api.objects();
+            let lives = objects.claims.contains_key(name);
+            let is_released = !lives && objects.released.contains_key(name);
             let is_suspended = self
                 .api
                 .standing(name)
@@ -66,10 +65,10 @@ impl World {
             }
             _ => {}
         }
-        let (Change::Sandbox(name, _)
-        | Change::Claim(name, _)
-        | Change::Pod(name, _)
-        | Change::Policy(name, _)) = change;
+        let name = change.name();
+        if change.is_end() {
+            self.api.vanished.insert(Arc::clone(name), now);
+        }
         let target = self.owner_of(name).unwrap_or_else(|| Arc::clone(name));
         self.needs.entry(target).or_default().changed = Some(now);
     }
@@ -83,7 +82,7 @@ impl World {
     pub(crate) fn note_written(&mut self, pending: &Pending) {
         let sandbox = match &pending.write {
             Write::Mode { sandbox, .. } => Some(sandbox),
-            Write::Release { .. } | Write::Bind { .. } => None,
+            Write::Release { .. } | Write::Bind { .. } | Write::Collect { .. } => None,
         };
         let is_checked = self.sim.is_calm() || self.sim.plan.calm;
         let counts = &mut self.sim.coverage;
@@ -97,6 +96,7 @@ impl World {
             } => &mut counts.suspended,
             Write::Release { .. } => &mut counts.given_back,
             Write::Bind { .. } => &mut counts.bound,
+            Write::Collect { .. } => return,
         } += 1;
         let pods = &self.api.objects().pods;
         if !pending.write.wakes() {
@@ -106,6 +106,10 @@ impl World {
                 .iter()
                 .filter(|(_, owner)| **owner == pending.target);
             let now = self.sim.now();
+            // What a suspended scaler leaves behind comes whenever it comes, after all gates have opened.
+            if pending.stuck.is_some() {
+                return;
+            }
             self.asleep
                 .extend(its.map(|(uid, _)| (Arc::clone(uid), now)));
         } else if let Some(pod) = sandbox.and_then(|name| pods.get(name)) {

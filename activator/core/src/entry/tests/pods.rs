@@ -209,6 +209,89 @@ fn a_sleep_that_went_by_between_two_views_makes_a_pod_old_too() {
 }
 
 #[test]
+fn the_pod_of_before_a_sleep_stays_old_while_nothing_is_seen() {
+    let now = start();
+    let mut entry = entry(pod(POD, true), now);
+    entry.observe(view(3, pod(POD, true)), now);
+    entry.see(Sight::Blind);
+    let ticket = park(&mut entry, 1, now);
+    let later = now + secs(50);
+    let step = entry.poll(later);
+    assert!(step.released.is_empty() && step.stage == Stage::OldPod);
+    assert!(
+        entry.next(later).is_some_and(|at| at > later),
+        "no busy loop"
+    );
+    entry.see(Sight::Since(later));
+    assert!(
+        entry.poll(later).released.is_empty(),
+        "the news is on its way"
+    );
+    assert_eq!(ids(&entry.poll(later + OLD_POD).released), [1]);
+    assert!(entry.abandon(ticket).is_none());
+}
+
+#[test]
+fn a_gate_whose_hold_runs_out_stays_closed_while_nothing_is_seen() {
+    let now = start();
+    let mut entry = entry(pod(POD, true), now);
+    assert_eq!(drain(&mut entry, 1, now), DrainAnswer::Drained);
+    entry.see(Sight::Blind);
+    let later = now + secs(11);
+    park(&mut entry, 1, later);
+    let step = entry.poll(later);
+    assert!(step.released.is_empty() && step.stage == Stage::Draining);
+    assert!(step.wake.is_some(), "a scaler is asked instead");
+    assert!(
+        entry.next(later).is_some_and(|at| at > later),
+        "no busy loop"
+    );
+    entry.see(Sight::Since(later));
+    assert!(entry.poll(later).released.is_empty());
+    entry.observe(view(2, State::Asleep), later);
+    assert!(entry.poll(later + OLD_POD).released.is_empty(), "it slept");
+
+    let mut entry = super::entry(pod(POD, true), now);
+    drain(&mut entry, 1, now);
+    entry.see(Sight::Blind);
+    park(&mut entry, 1, later);
+    entry.outcome(Outcome::Undrain { nonce: 1 }, later);
+    assert_eq!(ids(&entry.poll(later).released), [1], "the sleep is off");
+}
+
+#[test]
+fn a_gap_that_nobody_asked_in_counts_too() {
+    let now = start();
+    let mut entry = entry(pod(POD, true), now);
+    drain(&mut entry, 1, now);
+    let back = now + secs(30);
+    entry.see(Sight::Since(back));
+    park(&mut entry, 1, back + millis(1));
+    assert!(
+        entry.poll(back + millis(1)).released.is_empty(),
+        "its sleep may be about to be told"
+    );
+    assert_eq!(ids(&entry.poll(back + OLD_POD).released), [1]);
+    entry.see(Sight::Since(back));
+    let later = back + secs(100);
+    assert!(
+        matches!(arrive(&mut entry, 2, later), Arrival::Go(_)),
+        "a gap of long ago holds nobody up"
+    );
+}
+
+#[test]
+fn what_is_awake_is_served_while_nothing_is_seen() {
+    let now = start();
+    let mut entry = entry(pod(POD, true), now);
+    entry.see(Sight::Blind);
+    assert!(matches!(
+        arrive(&mut entry, 1, now + secs(3600)),
+        Arrival::Go(_)
+    ));
+}
+
+#[test]
 fn a_pod_without_an_address_before_its_sleep_is_old_too() {
     let now = start();
     let starting = View {

@@ -12,7 +12,8 @@ fn a_request_to_a_sleeping_sandbox_parks_wakes_and_is_released_once_the_pod_answ
         step.wake,
         Some(Ask {
             waiting: 1,
-            oldest: Duration::ZERO
+            oldest: Duration::ZERO,
+            heard: false
         })
     );
     assert_eq!(entry.next(now), Some(now + millis(250)));

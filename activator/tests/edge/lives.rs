@@ -1,0 +1,103 @@
+//! A name outlives what it stands for: a Sandbox made again, a claim that gets another Sandbox.
+
+use std::sync::Arc;
+
+use reveille_crds::change::{Change, ClaimFacts, PodFacts, SandboxFacts};
+use reveille_crds::sandbox::OperatingMode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Agent, Answer, Edge, facts, key, ok, pod, sandbox_uid, soon};
+
+/// The claim `carol`, bound to that Sandbox.
+fn carol(sandbox: &str) -> Change {
+    let claim = ClaimFacts {
+        uid: "claim-carol".into(),
+        sandbox: Some(sandbox.into()),
+        ..ClaimFacts::default()
+    };
+    Change::Claim(key("carol"), Some(Arc::new(claim)))
+}
+
+/// A Sandbox of that claim.
+fn of_carol(name: &str, mode: OperatingMode) -> Change {
+    let sandbox = SandboxFacts {
+        claim: Some("carol".into()),
+        claim_uid: Some("claim-carol".into()),
+        ..facts(name, mode)
+    };
+    Change::Sandbox(key(name), Some(Arc::new(sandbox)))
+}
+
+#[tokio::test]
+async fn a_request_for_a_sandbox_never_reaches_the_next_one_of_its_claim() {
+    let (mut edge, agent) = (Edge::start().await, Agent::start().await);
+    edge.change(carol("warm-1")).await;
+    edge.change(of_carol("warm-1", OperatingMode::Suspended))
+        .await;
+    edge.known().await;
+    let head = |name: &str| {
+        format!(
+            "POST /count HTTP/1.1\r\nhost: p\r\nx-sandbox-id: {name}\r\nconnection: close\r\n\
+             content-length: 2\r\n\r\nhi"
+        )
+    };
+    let mut by_own_name = edge.connect().await;
+    by_own_name
+        .write_all(head("warm-1").as_bytes())
+        .await
+        .unwrap();
+    edge.heard_wake("carol").await;
+    let mut by_claim = edge.connect().await;
+    by_claim.write_all(head("carol").as_bytes()).await.unwrap();
+    // Its Sandbox is deleted, and the claim gets another: the same claim, an empty disk.
+    edge.change(Change::Sandbox(key("warm-1"), None)).await;
+    edge.change(carol("warm-2")).await;
+    edge.change(of_carol("warm-2", OperatingMode::Running))
+        .await;
+    edge.pod("warm-2", Some(pod("warm-2", agent.address, false)))
+        .await;
+    let mut all = Vec::new();
+    soon("answer", by_own_name.read_to_end(&mut all))
+        .await
+        .unwrap();
+    assert_eq!(Answer::parse(&all).status, 404);
+    let mut all = Vec::new();
+    soon("answer", by_claim.read_to_end(&mut all))
+        .await
+        .unwrap();
+    assert_eq!(ok(&Answer::parse(&all)), "2");
+    assert_eq!(agent.served(), 1);
+}
+
+#[tokio::test]
+async fn a_request_for_one_life_of_a_sandbox_never_reaches_the_next() {
+    let (mut edge, agent) = (Edge::start().await, Agent::start().await);
+    edge.asleep("alice").await;
+    let mut stream = edge.connect().await;
+    let request = format!(
+        "POST /count HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\nx-sandbox-uid: {}\r\n\
+         connection: close\r\ncontent-length: 2\r\n\r\nhi",
+        sandbox_uid("alice")
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    edge.heard_wake("alice").await;
+    // The same claim, or the same name made again: another Sandbox with another disk.
+    let next = SandboxFacts {
+        uid: "next-life".into(),
+        ..facts("alice", OperatingMode::Running)
+    };
+    let pod = PodFacts {
+        sandbox_uid: "next-life".into(),
+        ..pod("alice", agent.address, false)
+    };
+    edge.change(Change::Sandbox(key("alice"), Some(Arc::new(next))))
+        .await;
+    edge.pod("alice", Some(pod)).await;
+    let mut all = Vec::new();
+    soon("answer", stream.read_to_end(&mut all)).await.unwrap();
+    assert_eq!((Answer::parse(&all).status, agent.served()), (404, 0));
+    let answer = edge
+        .ask("GET / HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(answer.status, 200, "whoever names the name alone is served");
+}

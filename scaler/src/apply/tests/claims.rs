@@ -1,0 +1,212 @@
+//! Claims that sleep by being released, with upstream's controller.
+
+use reveille_lifecycle::store::ClaimChange;
+use tokio::task::JoinSet;
+
+use super::*;
+
+impl Bench {
+    /// A pool of one, and a claim on it that is bound and has a Sandbox.
+    pub(super) async fn claimed(&self) -> Value {
+        let template = json!({
+            "apiVersion": "extensions.agents.x-k8s.io/v1beta1", "kind": "SandboxTemplate",
+            "metadata": {"name": "plain"}, "spec": {"podTemplate": pod_template()},
+        });
+        let pool = json!({
+            "apiVersion": "extensions.agents.x-k8s.io/v1beta1", "kind": "SandboxWarmPool",
+            "metadata": {"name": "pool"},
+            "spec": {"replicas": 1, "sandboxTemplateRef": {"name": "plain"}},
+        });
+        for object in [template, pool] {
+            let text = object.to_string();
+            self.testbed.apply_in(&self.namespace, &text).await.unwrap();
+        }
+        let claim = json!({
+            "apiVersion": CLAIM.api_version(), "kind": "SandboxClaim",
+            "metadata": {
+                "name": "desk", "labels": {"fleet": "research"},
+                "annotations": {"team": "blue", "reveille.dev/epoch": "4"},
+            },
+            "spec": {"warmPoolRef": {"name": "pool"}},
+        });
+        self.create(CLAIM, claim).await;
+        self.bound().await
+    }
+
+    /// The claim, once it is bound and ready.
+    pub(super) async fn bound(&self) -> Value {
+        let is_ready = |claim: &Value| {
+            let conditions = claim["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
+        };
+        self.until(CLAIM, "desk", |claim| {
+            bound_to(claim).is_some() && is_ready(claim)
+        })
+        .await
+    }
+
+    /// What a writer thinks that looked at the claim and its Sandbox.
+    pub(super) async fn looked_at(&self, claim: &Value) -> ClaimChange {
+        let sandbox = self.get(SANDBOX, bound_to(claim).unwrap()).await.unwrap();
+        ClaimChange {
+            key: self.key("desk"),
+            uid: uid(claim).into(),
+            epoch: epoch(claim).as_str().unwrap().parse().unwrap(),
+            sandbox: Some(uid(&sandbox).into()),
+            cause: "idle",
+        }
+    }
+
+    /// What a writer thinks that looked at the record.
+    pub(super) async fn remembered(&self) -> ClaimChange {
+        let record = self.get(Kind::Released, "desk").await.unwrap();
+        ClaimChange {
+            key: self.key("desk"),
+            uid: record["spec"]["claimUid"].as_str().unwrap().into(),
+            epoch: epoch(&record).as_str().unwrap().parse().unwrap(),
+            sandbox: None,
+            cause: "http",
+        }
+    }
+
+    pub(super) async fn is_gone(&self, kind: Kind) -> bool {
+        matches!(self.get(kind, "desk").await, Err(Failure::NotFound(_)))
+    }
+}
+
+fn bound_to(claim: &Value) -> Option<&str> {
+    let name = claim["status"]["sandbox"]["name"].as_str();
+    name.filter(|name| !name.is_empty())
+}
+
+#[tokio::test]
+async fn a_released_claim_goes_with_its_sandbox_and_comes_back_as_it_was_and_is_bound_anew() {
+    let bench = Bench::new("release").await;
+    let claim = bench.claimed().await;
+    let first = bound_to(&claim).unwrap().to_owned();
+    let change = bench.looked_at(&claim).await;
+    assert_eq!(bench.writer.release(&change, soon()).await, Ok(5));
+    assert!(bench.is_gone(CLAIM).await);
+    bench.until_gone(SANDBOX, &first).await;
+    let record = bench.get(Kind::Released, "desk").await.unwrap();
+    assert_eq!(epoch(&record), "5");
+    let remembered = &record["spec"]["claim"];
+    assert_eq!(remembered["labels"]["fleet"], "research");
+    assert_eq!(remembered["annotations"]["team"], "blue");
+    let annotations = remembered["annotations"].as_object().unwrap();
+    assert!(
+        !annotations
+            .keys()
+            .any(|name| name.starts_with("agents.x-k8s.io/")),
+        "{annotations:?}"
+    );
+
+    let change = bench.remembered().await;
+    assert_eq!(bench.writer.bind(&change, soon()).await, Ok(6));
+    assert!(bench.is_gone(Kind::Released).await);
+    let again = bench.bound().await;
+    assert_ne!(uid(&again), uid(&claim));
+    assert_ne!(bound_to(&again).unwrap(), first);
+    assert_eq!(again["spec"], claim["spec"]);
+    assert_eq!(again["metadata"]["labels"]["fleet"], "research");
+    assert_eq!(epoch(&again), "6");
+    // And around again.
+    let change = bench.looked_at(&again).await;
+    assert_eq!(bench.writer.release(&change, soon()).await, Ok(7));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_not_as_it_was_looked_at_is_not_released() {
+    let bench = Bench::new("unlike").await;
+    let claim = bench.claimed().await;
+    let right = bench.looked_at(&claim).await;
+    let wrong = [
+        ClaimChange {
+            uid: "another".into(),
+            ..right.clone()
+        },
+        ClaimChange {
+            epoch: 3,
+            ..right.clone()
+        },
+        ClaimChange {
+            sandbox: Some("another".into()),
+            ..right.clone()
+        },
+        ClaimChange {
+            sandbox: None,
+            ..right.clone()
+        },
+    ];
+    for wrong in wrong {
+        let refused = bench.writer.release(&wrong, soon()).await;
+        assert!(matches!(refused, Err(Failure::Conflict(_))), "{refused:?}");
+    }
+    assert!(bench.is_gone(Kind::Released).await, "nothing was begun");
+    let after = bench.get(CLAIM, "desk").await.unwrap();
+    assert_eq!(uid(&after), uid(&claim));
+}
+
+#[tokio::test]
+async fn of_several_that_bind_a_claim_at_once_one_does() {
+    let bench = Bench::new("binders").await;
+    let claim = bench.claimed().await;
+    let change = bench.looked_at(&claim).await;
+    bench.writer.release(&change, soon()).await.unwrap();
+    let change = bench.remembered().await;
+    let mut binders = JoinSet::new();
+    for _ in 0..4 {
+        let (writer, change) = (bench.writer.clone(), change.clone());
+        binders.spawn(async move { writer.bind(&change, soon()).await });
+    }
+    let all = binders.join_all().await;
+    let won = all.iter().filter(|done| **done == Ok(6)).count();
+    assert_eq!(won, 1, "{all:?}");
+    let lost = |done: &Result<u64, Failure>| {
+        matches!(
+            done,
+            Ok(6) | Err(Failure::Conflict(_) | Failure::NotFound(_))
+        )
+    };
+    assert!(all.iter().all(lost), "{all:?}");
+    assert!(bench.is_gone(Kind::Released).await);
+}
+
+#[tokio::test]
+async fn a_claim_that_may_not_be_deleted_lives_on_without_a_record() {
+    let bench = Bench::new("undeletable").await;
+    let claim = bench.claimed().await;
+    let change = bench.looked_at(&claim).await;
+    let rules = json!([
+        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"], "verbs": ["get"]},
+        {"apiGroups": ["extensions.agents.x-k8s.io"], "resources": ["sandboxclaims"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["reveille.dev"], "resources": ["releasedclaims"], "verbs": ["*"]},
+    ]);
+    let writer = bench.writer_with(rules).await;
+    let denied = writer.release(&change, soon()).await;
+    assert!(
+        matches!(&denied, Err(Failure::Denied(why)) if why.contains("cannot delete")),
+        "{denied:?}"
+    );
+    assert!(bench.is_gone(Kind::Released).await);
+    let after = bench.get(CLAIM, "desk").await.unwrap();
+    assert_eq!((uid(&after), epoch(&after)), (uid(&claim), &json!("5")));
+}
+
+#[tokio::test]
+async fn an_expired_claim_is_not_bound_again() {
+    let bench = Bench::new("expired").await;
+    let claim = bench.claimed().await;
+    let change = bench.looked_at(&claim).await;
+    bench.writer.release(&change, soon()).await.unwrap();
+    let past = json!({"spec": {"claim": {"spec": {"lifecycle": {"shutdownTime": "2020-01-01T00:00:00Z"}}}}});
+    bench.merge(Kind::Released, "desk", past).await;
+    let change = bench.remembered().await;
+    let denied = bench.writer.bind(&change, soon()).await;
+    assert!(
+        matches!(&denied, Err(Failure::Denied(why)) if why.contains("expired")),
+        "{denied:?}"
+    );
+    assert!(bench.is_gone(CLAIM).await);
+}

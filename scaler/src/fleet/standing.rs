@@ -1,0 +1,65 @@
+//! Where the scaler stands: whether it is heard, whether it leads, and whom it must hear before a sleep.
+
+use std::sync::Arc;
+
+use reveille_crds::message::ToActivator;
+use tracing::{info, warn};
+
+use super::{Fleet, now};
+
+impl Fleet {
+    pub(super) fn set_linked(&mut self, up: bool) {
+        self.roster.set_linked(up, now());
+        if up {
+            self.say(ToActivator::Sync);
+        } else {
+            warn!("the activators cannot be heard: nothing is put to sleep");
+        }
+    }
+
+    /// Whether all watches run, and until when we lead, may have changed. A lost leader drops the drains it
+    /// began.
+    pub(super) fn look_at_lead(&mut self) {
+        let current = *self.config.current.borrow();
+        self.roster.set_current(current);
+        if !self.config.leader.is_elected() {
+            return;
+        }
+        let (until, now) = (self.config.leader.until(), now());
+        self.roster.lead_until(until, now);
+        let leads = until.is_some_and(|until| now < until);
+        if leads == self.led {
+            return;
+        }
+        self.led = leads;
+        self.journal.metrics.leads(leads);
+        info!(leads, "leadership changed");
+        if leads {
+            self.say(ToActivator::Sync);
+        }
+        self.lead_changed(now);
+        self.look_at_drains();
+    }
+
+    /// Who must be heard; a drain that did not ask somebody who is there now is off.
+    pub(super) fn set_members(&mut self, members: &[Arc<str>]) {
+        let count = members.len();
+        info!(members = ?members, "activators that must be heard: {count}");
+        self.roster.set_members(members);
+        self.journal
+            .metrics
+            .silent(self.roster.silent_members(now()));
+        self.look_at_drains();
+    }
+
+    fn look_at_drains(&mut self) {
+        let draining = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.machine.is_draining());
+        let keys: Vec<_> = draining.map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.touch(key);
+        }
+    }
+}

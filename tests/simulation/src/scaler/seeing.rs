@@ -1,0 +1,95 @@
+//! What a scaler sees: changes of objects, and which activators there are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reveille_scaler_core::sandbox::{Rules, Sandbox};
+use reveille_scaler_core::view::View;
+
+use super::Machine;
+use super::view::view;
+use crate::mutant::Mutant;
+use crate::objects::{Change, Name};
+use crate::sim::Event;
+use crate::world::World;
+
+impl World {
+    /// A watch tells a scaler of a change.
+    pub(crate) fn scaler_watched(&mut self, index: usize, change: Change) {
+        let hold = self.hold();
+        let node = self.scalers[index].node;
+        let cache = &mut self.scalers[index].cache;
+        let name = Arc::clone(change.name());
+        let touched = cache.apply(change, hold);
+        if cache.held.get(&name) == Some(&hold) {
+            self.sim.queue.at(hold, Event::LetGo(node, name, hold));
+        }
+        for name in touched {
+            self.observe_machine(index, &name);
+        }
+    }
+
+    /// A scaler sees which activators have a running container.
+    pub(crate) fn members_seen(&mut self, index: usize, members: &[Arc<str>]) {
+        let is_fixed = self.sim.mutant == Some(Mutant::MembersFixed);
+        let scaler = &mut self.scalers[index];
+        if !is_fixed || !scaler.has_members {
+            scaler.roster.set_members(members);
+        }
+        scaler.has_members |= !members.is_empty();
+    }
+
+    /// Everything that there was when a scaler began to watch is known to it.
+    pub(crate) fn scaler_synced(&mut self, index: usize) {
+        let cache = &self.scalers[index].cache;
+        let sandboxes = cache.sandboxes.keys();
+        let names = sandboxes
+            .chain(cache.claims.keys())
+            .chain(cache.released.keys());
+        let names: BTreeSet<Name> = names.cloned().collect();
+        for name in names {
+            self.observe_machine(index, &name);
+        }
+    }
+
+    /// Tells the machine of a target what the watch shows.
+    pub(crate) fn observe_machine(&mut self, index: usize, name: &Name) {
+        // Half a picture is none: a memory may be told of before the claim that lives beside it.
+        if !self.scalers[index].streams.is_synced(self.sim.now()) {
+            return;
+        }
+        self.see_leftover(self.scalers[index].node, name);
+        let now = self.sim.now();
+        let scaler = &mut self.scalers[index];
+        let target = scaler.cache.target(name);
+        let is_gone = target.is_none();
+        if is_gone && !scaler.machines.contains_key(name) {
+            return;
+        }
+        let nonce = scaler.nonce() + self.drains;
+        self.drains += 1 << 16;
+        let rules = Arc::new(Rules {
+            wake_unmanaged: true,
+            ..Rules::default()
+        });
+        let machine = scaler
+            .machines
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Machine {
+                core: Sandbox::new(rules, nonce, now),
+                due: None,
+            });
+        let proven = self.sim.plan.pods.probed;
+        let mut view = target.map_or_else(View::default, |target| view(&target, proven, now));
+        if self.sim.mutant == Some(Mutant::HoldStripped)
+            && let Some(sandbox) = &mut view.sandbox
+        {
+            sandbox.hold = None;
+        }
+        machine.core.observe(view, now);
+        self.poll_machine(index, name);
+        if is_gone {
+            self.scalers[index].machines.remove(name);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What operators do, and what happens to pods without anybody of ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reveille_scaler_core::command::Command;
+use reveille_scaler_core::view::{Hold, Mode};
+
+use super::Kind;
+use crate::cluster::{PodStep, cold};
+use crate::objects::Name;
+use crate::sim::{Event, NodeKind};
+use crate::world::World;
+
+/// How long an operator's doing lasts.
+const OPERATION: Duration = Duration::from_secs(4);
+
+impl World {
+    pub(super) fn crash_pod(&mut self) {
+        let up: Vec<_> = self
+            .cluster
+            .agents()
+            .filter(|(_, agent)| agent.listens)
+            .map(|(uid, agent)| (Arc::clone(uid), Arc::clone(&agent.name)))
+            .collect();
+        if up.is_empty() {
+            return;
+        }
+        let (uid, name) = up[self.sim.rng.usize(..up.len())].clone();
+        self.sim.coverage.pods_crashed += 1;
+        self.sim
+            .after(Duration::ZERO, Event::Pod(name, uid, PodStep::Crash));
+    }
+
+    pub(super) fn evict(&mut self) {
+        let pods: Vec<Name> = self.api.objects().pods.keys().cloned().collect();
+        if pods.is_empty() {
+            return;
+        }
+        let name = &pods[self.sim.rng.usize(..pods.len())];
+        self.sim.coverage.pods_evicted += 1;
+        self.cluster.terminate(name, &mut self.api, &mut self.sim);
+    }
+
+    pub(super) fn operate(&mut self) {
+        let now = self.sim.now();
+        let number = self.sim.rng.usize(..self.sim.plan.targets.len());
+        let target = self.sim.plan.name(number);
+        let Some((name, sandbox)) = self.api.standing(&target) else {
+            return;
+        };
+        let (name, sandbox) = (Arc::clone(name), Arc::clone(sandbox));
+        let choice = self.sim.rng.u8(..10);
+        self.sim
+            .trace(|| format!("an operator does {choice} to {target}"));
+        let counts = &mut self.sim.coverage;
+        match choice {
+            0 | 1 => {
+                counts.holds += 1;
+                let hold = if choice == 0 {
+                    Hold::Awake
+                } else {
+                    Hold::Asleep
+                };
+                self.api
+                    .edit_sandbox(&name, |sandbox| sandbox.hold = Some(hold));
+            }
+            2 | 3 => {
+                counts.hand_flips += 1;
+                let mode = if sandbox.mode == Mode::Running {
+                    Mode::Suspended
+                } else {
+                    Mode::Running
+                };
+                self.api.edit_sandbox(&name, |sandbox| sandbox.mode = mode);
+            }
+            4 => {
+                counts.expiries += 1;
+                let soon = now + self.sim.up_to(OPERATION / 2);
+                self.api
+                    .edit_sandbox(&name, |sandbox| sandbox.expires = Some(soon));
+                self.sim.queue.at(soon, Event::Reconcile(name));
+            }
+            5 => {
+                counts.deletions += 1;
+                self.api.drop_sandbox(&name);
+            }
+            6 => self.pause(&target, true),
+            _ => {
+                let command = self.operator_command(choice);
+                self.command(&target, command);
+            }
+        }
+        let lasts = self.sim.up_to(OPERATION);
+        self.sim.after(lasts, Event::Trouble(Kind::Undone(number)));
+    }
+
+    fn pause(&mut self, target: &Name, paused: bool) {
+        if let Some(policy) = self.api.objects().policies.get(target) {
+            let mut policy = **policy;
+            policy.paused = paused;
+            self.api.put_policy(target, policy);
+        }
+    }
+
+    fn command(&mut self, target: &Name, command: Command) {
+        let now = self.sim.now();
+        let answering = |index: &usize| !self.is_paused(NodeKind::Scaler, *index);
+        let leader = self.leader().filter(answering);
+        let Some(index) = leader else { return };
+        let scaler = &mut self.scalers[index];
+        if let Some(machine) = scaler.machines.get_mut(target) {
+            let answer = machine.core.command(command, &scaler.roster, now);
+            self.sim
+                .trace(|| format!("scaler-{index} answers {command:?} of {target}: {answer:?}"));
+            self.poll_machine(index, target);
+        }
+    }
+
+    /// Whatever an operator did to it is undone; one that was deleted is made again.
+    pub(super) fn undo(&mut self, number: usize) {
+        let now = self.sim.now();
+        self.sim.trouble();
+        let target = self.sim.plan.name(number);
+        self.pause(&target, false);
+        if let Some((name, _)) = self.api.standing(&target) {
+            let name = Arc::clone(name);
+            self.api.edit_sandbox(&name, |sandbox| {
+                sandbox.hold = None;
+                sandbox.expires = None;
+            });
+            return self.sim.after(Duration::ZERO, Event::Reconcile(name));
+        }
+        let plan = &self.sim.plan.targets[number];
+        if !plan.claim {
+            let volumes = plan.volumes;
+            let uid = self.api.uid(&target);
+            self.api.put_sandbox(&target, cold(uid, None, volumes, now));
+        }
+    }
+}
