@@ -36,8 +36,7 @@ pub(crate) enum Busy {
 impl World {
     /// Somebody was told that the agent of this pod is busy; a later word replaces an earlier one.
     pub(crate) fn lease(&mut self, pod: Uid, heard_by: Node, until: Instant) {
-        self.leases
-            .retain(|lease| lease.pod != pod || lease.heard_by != heard_by);
+        self.forget_lease(&pod, heard_by);
         let heard = self.sim.now();
         self.leases.push(Lease {
             pod,
@@ -45,6 +44,12 @@ impl World {
             heard,
             until,
         });
+    }
+
+    /// What that process was told of this pod does not bind any more.
+    pub(crate) fn forget_lease(&mut self, pod: &Uid, heard_by: Node) {
+        self.leases
+            .retain(|lease| lease.pod != *pod || lease.heard_by != heard_by);
     }
 
     /// Whether that process is still the one that was told.

@@ -136,8 +136,11 @@ impl World {
                 slot.entry.busy(&pod, length, now);
             }
             let heard_by = self.activators[index].node;
-            // One that cannot see takes it for the word of a pod that is gone.
-            if !self.requests.get(id).sent_blindly {
+            // One that cannot see may take it for the word of a pod that is gone: it need not count, but it
+            // may have replaced an earlier one.
+            if self.requests.get(id).sent_blindly {
+                self.forget_lease(&pod, heard_by);
+            } else {
                 self.lease(pod, heard_by, now + length);
             }
         }
