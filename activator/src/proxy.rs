@@ -15,21 +15,22 @@ use tokio::time::Instant;
 use crate::Activator;
 use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
-use crate::directory::Found;
 use crate::error::Error;
 use crate::headers;
 use crate::rescue;
-use crate::route::{Route, Router, Target};
+use crate::route::{Route, Router};
 use crate::server::{Client, Serving, Tasks};
-use crate::slot::{Activity, Slot};
+use crate::slot::Activity;
 use crate::tunnel::{self, Switch};
 use crate::upstream::Upstream;
 
 mod attempt;
 mod exchange;
+mod find;
 mod tally;
 
 use exchange::{Answer, Exchange};
+pub(crate) use find::find;
 pub(crate) use tally::Tally;
 
 /// What all connections serve their requests with.
@@ -117,7 +118,7 @@ impl Proxy {
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
 
         // 3 begin activity
-        let (slot, only) = self.find(&target)?;
+        let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
         let activity = slot.begin().by(client.address());
 
@@ -137,26 +138,6 @@ impl Proxy {
 
         // 8 respond
         self.respond(answer, switch, activity, client, serving)
-    }
-
-    /// The slot of the sandbox that the client names, and the UID of the Sandbox that it means alone: a
-    /// claim may get another Sandbox while the request waits. Who names the claim means whichever that is;
-    /// who names a UID, or the Sandbox itself, means one life of that name.
-    fn find(&self, target: &Target) -> Result<(Arc<Slot>, Option<Arc<str>>), Error> {
-        let not_found = || Error::NotFound(target.key.clone());
-        let Found { slot, is_alias } = self
-            .activator
-            .directory
-            .find(&target.key)
-            .ok_or_else(not_found)?;
-        if !is_alias && target.uid.is_none() {
-            return Ok((slot, None));
-        }
-        let present = slot.sandbox_uid().ok_or_else(not_found)?;
-        match &target.uid {
-            Some(uid) if present.as_bytes() != uid.as_bytes() => Err(not_found()),
-            _ => Ok((slot, Some(present))),
-        }
     }
 
     fn respond(

@@ -53,6 +53,8 @@ impl Reporter {
             }
             let is_up = *self.link.borrow_and_update();
             if !is_up {
+                // The full report to come is over all slots; a list for nobody would keep the deleted ones.
+                drop(self.directory.take_dirty());
                 reports.ask_full();
                 continue;
             }

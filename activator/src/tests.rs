@@ -9,6 +9,7 @@ use reveille_crds::SandboxKey;
 use reveille_crds::change::{Change, PodFacts, SandboxFacts};
 use reveille_crds::message::{Outcome, OutcomeKind, ToActivator, ToScaler, Wake};
 use reveille_crds::sandbox::OperatingMode;
+use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ mod reports;
 mod wakes;
 
 /// Longest time for anything that has to happen; with a paused clock it costs nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 8888;
 
 struct World {
@@ -221,4 +222,12 @@ fn local_pod(name: &str, epoch: u64, address: SocketAddr) -> PodFacts {
         probe: None,
         ..pod(name, epoch)
     }
+}
+
+/// An address that is taken, and refuses connections until its socket listens.
+fn silent() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }

@@ -187,7 +187,7 @@ async fn ten_thousand_sandboxes_cost_little_beyond_their_facts() {
     let begun = tokio::time::Instant::now();
     let learnt = tokio::time::timeout(Duration::from_secs(300), learn(&client)).await;
     let (index, _shutdown) = learnt.unwrap();
-    let each = (resident() - before) / (SANDBOXES - FEW) as u64;
+    let each = resident().saturating_sub(before) / (SANDBOXES - FEW) as u64;
     let object = sandbox(0).len();
     println!(
         "{SANDBOXES} sandboxes of {object} bytes in {:.2?}; {each} bytes each",

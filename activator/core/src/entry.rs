@@ -38,7 +38,9 @@ pub use step::{Arrival, Ask, Outcome, Release, Role, Stage, Step};
 pub const FORGET_FOR: Duration = Duration::from_secs(10);
 /// How long the pod of before a sleep is not taken for the one that a wake brings up. Pods and Sandboxes
 /// are two watches: the one may show the wake while the other still shows that pod, alive and ready. It
-/// counts again after this, since a controller that saw neither sleep nor wake leaves it running.
+/// counts again after this, since a controller that saw neither sleep nor wake leaves it running. A pod that
+/// appears so long after the sleep was seen is not of before it: that is the wake, shown by the other watch
+/// first.
 pub const OLD_POD: Duration = Duration::from_secs(2);
 /// How long a failed wake answers new arrivals, whatever the scaler proposed.
 pub const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -59,6 +61,8 @@ pub struct Entry<W> {
     /// Until then Ready alone is no proof for a pod without a readiness probe.
     young_until: Option<Instant>,
     leaving: Option<Leaving>,
+    /// Since when the watch shows it not wanted awake, without a gap.
+    asleep_since: Option<Instant>,
     forgotten: Option<Box<Forgotten>>,
     denied: Option<Box<Denied>>,
     generation: u32,
@@ -113,6 +117,7 @@ impl<W> Entry<W> {
             announced: false,
             young_until: None,
             leaving: None,
+            asleep_since: None,
             forgotten: None,
             denied: None,
             generation: 0,

@@ -2,7 +2,11 @@
 
 use reveille_crds::change::{ClaimFacts, Fault, Hold};
 
+use tokio::time::Instant;
+
 use super::*;
+use crate::proxy::find;
+use crate::route::Target;
 
 fn claim(sandbox: Option<&str>, released: bool) -> Option<Arc<ClaimFacts>> {
     Some(Arc::new(ClaimFacts {
@@ -51,6 +55,31 @@ async fn a_claimed_sandbox_goes_by_the_claims_name_and_by_its_own() {
             "the target outlives its replicas"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_its_client_knows_before_the_watch_shows_it_is_found() {
+    let mut world = World::new();
+    let directory = Arc::clone(&world.activator.directory);
+    let target = |name: &str, wait| Target {
+        key: key(name),
+        port: PORT,
+        uid: None,
+        wait,
+    };
+    for (wait, gone_after) in [(None, 500), (Some(30), 30)] {
+        let begun = Instant::now();
+        let nobody = target("nobody", wait.map(Duration::from_millis));
+        assert!(find(&directory, &nobody).await.is_err());
+        assert_eq!(begun.elapsed(), Duration::from_millis(gone_after));
+    }
+    let alice = target("alice", None);
+    let client = tokio::spawn(async move { find(&directory, &alice).await.map(|(slot, _)| slot) });
+    tokio::time::advance(Duration::from_millis(100)).await;
+    assert!(!client.is_finished());
+    world.sandbox("alice", 1, OperatingMode::Suspended);
+    let slot = answer(client).await.expect("it is known by now");
+    assert_eq!(slot.key(), &key("alice"));
 }
 
 #[tokio::test(start_paused = true)]

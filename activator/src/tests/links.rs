@@ -113,22 +113,12 @@ async fn a_refusal_of_the_api_ends_the_lot() {
 
 #[tokio::test]
 async fn an_api_that_cannot_be_reached_fails_the_wake_fast() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_silent, closed) = silent();
     let world = without_link(Some(format!("http://{closed}")));
     let Refusal::Failed { reason, .. } = refusal(world.client("alice")).await else {
         panic!("not failed")
     };
     assert_eq!(&*reason, "NoScaler");
-}
-
-/// An address where nobody listens.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
@@ -137,7 +127,9 @@ const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
 async fn the_scalers_are_asked_in_turn_until_one_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let live = format!("http://{}", listener.local_addr().unwrap());
-    let mut world = without_link([nobody().await, live, nobody().await]);
+    let ((_one, first), (_other, last)) = (silent(), silent());
+    let dead = |address| format!("http://{address}");
+    let mut world = without_link([dead(first), live, dead(last)]);
     let client = world.client("alice");
     answer_call(&listener, ACCEPTED).await;
     world.awake("alice", 2);
@@ -187,7 +179,8 @@ async fn a_wake_that_nobody_answers_over_the_carrier_goes_by_the_api_as_well() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answered_wake_goes_by_the_carrier_alone() {
-    let mut world = with_apis([nobody().await]);
+    let (_silent, closed) = silent();
+    let mut world = with_apis([format!("http://{closed}")]);
     let client = world.client("alice");
     world.heard_wake().await;
     world.say(OutcomeKind::Waking { epoch: 2 }).await;

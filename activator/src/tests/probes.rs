@@ -2,17 +2,9 @@
 
 use reveille_crds::change::Probe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 
 use super::*;
-
-/// An address that is taken, and refuses connections until its socket listens.
-fn silent() -> (TcpSocket, SocketAddr) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    (socket, address)
-}
 
 #[tokio::test]
 async fn a_pod_is_probed_as_its_readiness_probe_says() {
@@ -26,7 +18,7 @@ async fn a_pod_is_probed_as_its_readiness_probe_says() {
         port: PORT,
         path: "/ready?deep=1".into(),
         headers,
-        timeout: Duration::from_secs(1),
+        timeout: PATIENCE,
     };
     world.sandbox("alice", 2, OperatingMode::Running);
     world.pod(

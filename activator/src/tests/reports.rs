@@ -87,6 +87,22 @@ async fn while_the_link_is_down_nothing_is_told_and_then_everything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_link_is_down_nothing_is_kept_of_sandboxes_that_are_gone() {
+    let mut world = World::new();
+    world.awake("bob", 1);
+    world.report().await;
+    world.link.send_replace(false);
+    let slot = world.slot("bob");
+    drop(slot.begin());
+    let kept = Arc::downgrade(&slot);
+    drop(slot);
+    world.projector.apply(Change::Sandbox(key("bob"), None));
+    world.no_pod("bob", 1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(kept.strong_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_travels_with_the_pod_that_set_it() {
     let mut world = World::new();
     world.awake("bob", 1);

@@ -191,6 +191,7 @@ async fn shutdown_finishes_what_is_in_flight_and_refuses_what_waits() {
     })
     .await;
     edge.shutdown.cancel();
+    agent.second_event.notify_one();
     let mut all = Vec::new();
     soon("refusal", parked.read_to_end(&mut all)).await.unwrap();
     let refused = Answer::parse(&all);

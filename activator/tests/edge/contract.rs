@@ -5,8 +5,9 @@ use std::time::Duration;
 use reveille_crds::message::ToScaler;
 use reveille_crds::sandbox::OperatingMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
-use crate::support::{Agent, Answer, Edge, ok, soon};
+use crate::support::{Agent, Answer, Edge, ok, pod, silent, soon};
 
 fn get(headers: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n{headers}\r\n")
@@ -168,11 +169,19 @@ async fn the_sandbox_sees_what_it_may_see() {
     assert_eq!(lines, expected);
 }
 
+/// Makes `alice` awake at a port that refuses.
+async fn refusing(edge: &Edge) -> TcpSocket {
+    let (socket, address) = silent();
+    edge.pod("alice", Some(pod("alice", address, false))).await;
+    edge.sandbox("alice", OperatingMode::Running).await;
+    edge.known().await;
+    socket
+}
+
 #[tokio::test]
 async fn a_port_nobody_listens_on_is_502_in_upstreams_words() {
-    let (edge, agent) = (Edge::start().await, Agent::start().await);
-    edge.awake("alice", &agent).await;
-    drop(agent);
+    let edge = Edge::start().await;
+    let _silent = refusing(&edge).await;
     let answer = edge.ask(&get("x-sandbox-id: alice\r\n")).await;
     assert_eq!(
         (answer.status, answer.detail().as_str()),
@@ -186,15 +195,14 @@ async fn a_port_nobody_listens_on_is_502_in_upstreams_words() {
 
 #[tokio::test]
 async fn a_dial_that_is_refused_goes_on_until_the_agent_listens() {
-    let (edge, agent) = (Edge::start().await, Agent::start().await);
-    edge.awake("alice", &agent).await;
-    let address = agent.address;
-    drop(agent);
+    let edge = Edge::start().await;
+    let socket = refusing(&edge).await;
     let request = get("x-sandbox-id: alice\r\n");
     let asking = edge.ask(&request);
     let listening = async {
+        // Nobody tells of a dial that was refused. They go on for more than a second.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        Agent::bind(address, false).await
+        Agent::on(socket.listen(16).unwrap(), false)
     };
     let (answer, _agent) = tokio::join!(asking, listening);
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -251,20 +259,15 @@ async fn the_agents_busy_header_goes_to_the_scaler_and_no_further() {
 
 #[tokio::test]
 async fn a_request_whose_pod_dies_before_it_is_sent_parks_and_goes_to_the_next_pod() {
-    let (mut edge, first, second) = (
-        Edge::start().await,
-        Agent::start().await,
-        Agent::start().await,
-    );
-    edge.awake("alice", &first).await;
-    drop(first);
+    let (mut edge, second) = (Edge::start().await, Agent::start().await);
+    let _silent = refusing(&edge).await;
     let mut stream = edge.connect().await;
     let request = concat!(
         "POST /count HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\n",
         "connection: close\r\ncontent-length: 2\r\n\r\nhi"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    // Its port refuses now; then the watch says that it sleeps, and the request asks for a wake.
+    // Its port refuses; then the watch says that it sleeps, and the request asks for a wake.
     edge.pod("alice", None).await;
     edge.sandbox("alice", OperatingMode::Suspended).await;
     edge.heard_wake("alice").await;

@@ -67,9 +67,14 @@ impl Carried {
     }
 }
 
+/// Subscribed to everything, and the server knows: it has sent back what came after the subscription.
 pub(crate) async fn everything(client: &Client) -> Subscriber {
-    let subscriber = client.subscribe("reveille.v1.>").await.unwrap();
-    client.flush().await.unwrap();
+    let mut subscriber = client.subscribe("reveille.v1.>").await.unwrap();
+    client.publish("reveille.v1.here", "".into()).await.unwrap();
+    tokio::time::timeout(PATIENCE, subscriber.next())
+        .await
+        .expect("an echo in time")
+        .unwrap();
     subscriber
 }
 
@@ -183,7 +188,7 @@ async fn what_cannot_be_read_is_passed_over() {
 async fn a_lost_server_takes_the_link_down_and_its_return_heals_all() {
     let server = Server::start().await;
     let mut carried = Carried::over(&server).await;
-    let port = server.port;
+    let port = server.port.clone();
     drop(server);
     carried.link_is(false).await;
     for waiting in 0..200 {

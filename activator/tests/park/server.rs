@@ -1,7 +1,6 @@
 //! A real `nats-server`.
 
 use std::future::ready;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use crate::PATIENCE;
@@ -16,23 +16,37 @@ use crate::PATIENCE;
 /// A server of its own for each test; killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) port: u16,
+    pub(crate) port: Port,
+}
+
+/// A port that nobody else gets while this lives, also while no server listens.
+#[derive(Clone)]
+pub(crate) struct Port {
+    number: u16,
+    /// Bound and not listening: with `SO_REUSEADDR` on both, a server can still have the port.
+    _held: Arc<TcpSocket>,
+}
+
+impl Port {
+    fn free() -> Self {
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self {
+            number: held.local_addr().unwrap().port(),
+            _held: Arc::new(held),
+        }
+    }
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        // The port is free again when the server asks for it; a thief in between fails the connect.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Self::start_on(port).await
+        Self::start_on(Port::free()).await
     }
 
-    pub(crate) async fn start_on(port: u16) -> Self {
+    pub(crate) async fn start_on(port: Port) -> Self {
         let child = Command::new(program())
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-a", "127.0.0.1", "-p", &port.number.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -69,7 +83,7 @@ impl Server {
             })
             .reconnect_delay_callback(|_| Duration::from_millis(20));
         let client = options
-            .connect(format!("127.0.0.1:{}", self.port))
+            .connect(format!("127.0.0.1:{}", self.port.number))
             .await
             .unwrap();
         client.flush().await.unwrap();

@@ -5,17 +5,18 @@ use kube::api::{Api, DeleteParams};
 use reveille_crds::manifest;
 use reveille_kubernetes::discovery::Served;
 use reveille_kubernetes::watch::Scope;
-use reveille_testbed::Who;
+use reveille_testbed::{Testbed, Who};
 
-use crate::bench::{Bench, DEADLINE, Sandboxes, key, shared};
+use crate::bench::{Bench, DEADLINE, Sandboxes, bare, key};
 
 const CRD: &str = "scaledsandboxes.reveille.dev";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_goes_with_its_kind_and_comes_with_it() {
-    let testbed = shared().await;
+    // Its own: others watch that kind too.
+    let testbed = Testbed::start(bare()).await.unwrap();
     let namespace = testbed.namespace("kinds").await.unwrap();
-    Sandboxes::of(testbed, &namespace).create("alice").await;
+    Sandboxes::of(&testbed, &namespace).create("alice").await;
     let alice = key(&namespace, "alice");
     let policy = "{apiVersion: reveille.dev/v1alpha1, kind: ScaledSandbox, metadata: {name: all}, spec: {selector: {}}}";
     testbed.apply_in(&namespace, policy).await.unwrap();

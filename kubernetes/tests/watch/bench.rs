@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fake::Fake;
 
 /// For anything that is waited for. Only a broken test takes so long.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Bench {
     pub(crate) fake: Fake,

@@ -16,8 +16,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use store::{Kind, Refusal, Store};
@@ -35,8 +36,12 @@ type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 pub(crate) struct Fake {
     shared: Arc<Shared>,
     address: SocketAddr,
+    /// Bound and not listening: nobody else gets the port while the server is away. With `SO_REUSEADDR` on
+    /// both, a listener can still have it.
+    _held: TcpSocket,
     /// Ends the listener and every connection.
     life: CancellationToken,
+    serving: JoinHandle<()>,
 }
 
 struct Shared {
@@ -58,14 +63,19 @@ impl Fake {
             store: Mutex::new(Store::new()),
             news: watch::Sender::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = held.local_addr().unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let life = CancellationToken::new();
-        tokio::spawn(serve(listener, Arc::clone(&shared), life.clone()));
+        let serving = tokio::spawn(serve(listener, Arc::clone(&shared), life.clone()));
         Self {
             shared,
             address,
+            _held: held,
             life,
+            serving,
         }
     }
 
@@ -80,15 +90,11 @@ impl Fake {
 
     /// Listens again where it did.
     pub(crate) async fn start_again(&mut self) {
+        (&mut self.serving).await.unwrap();
         self.life = CancellationToken::new();
-        let listener = loop {
-            // The old listener closes when its task is next polled.
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => break listener,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
-        tokio::spawn(serve(listener, Arc::clone(&self.shared), self.life.clone()));
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let serving = serve(listener, Arc::clone(&self.shared), self.life.clone());
+        self.serving = tokio::spawn(serving);
     }
 
     /// Changes the store; every watch looks whether that concerns it.

@@ -31,7 +31,7 @@ use crate::part::Part;
 use crate::programs::Programs;
 
 /// Longest wait for one part to serve. Generous: machines that build and test have little time to spare.
-const SERVES: Duration = Duration::from_secs(90);
+const SERVES: Duration = Duration::from_secs(170);
 /// Between two looks at a part that starts.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -116,10 +116,21 @@ impl Bed {
         self.serves(part).await
     }
 
-    /// Sends a signal to a part.
-    pub fn signal(&self, part: Part, signal: Signal) {
+    /// Stops a part until [`thaw`](Self::thaw). Returns once it does nothing any more: SIGSTOP reaches one
+    /// thread, and the others go on until that one gets to run.
+    pub async fn freeze(&self, part: Part) {
         if let Some(process) = self.running.get(&part) {
-            process.signal(signal);
+            process.signal(Signal::SIGSTOP);
+            while process.status().is_none() && !process.is_stopped() {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Lets a frozen part go on.
+    pub fn thaw(&self, part: Part) {
+        if let Some(process) = self.running.get(&part) {
+            process.signal(Signal::SIGCONT);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::programs::Programs;
 use crate::protocol::Said;
 
 /// Longest wait for the end of everything.
-const END: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(120);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 

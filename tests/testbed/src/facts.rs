@@ -18,6 +18,9 @@ pub struct Facts {
     pub api_url: String,
     /// Of NATS.
     pub nats_url: String,
+    /// Where upstream's controller converts objects, with the API server's own certificate; 0 where it does
+    /// not.
+    pub conversion_port: u16,
     /// The `kubectl` that belongs to the API server.
     pub kubectl: PathBuf,
 }

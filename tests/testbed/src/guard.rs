@@ -23,9 +23,9 @@ use crate::part::Part;
 use crate::protocol::{Ask, Command, Said};
 
 /// Longest wait for an answer to a command; the testbed gives up earlier itself.
-const ANSWER: Duration = Duration::from_secs(180);
+const ANSWER: Duration = Duration::from_secs(240);
 /// Longest wait for the end of everything: kills and the removal of a folder.
-const END: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(120);
 
 /// A running control plane. Everything ends when this is dropped, or when the process that holds it dies.
 ///
@@ -330,7 +330,13 @@ fn listen(stdout: ChildStdout, ready: oneshot::Sender<Result<Facts, String>>, wa
             Ok(Said::Answer { id, outcome }) => {
                 let _ = waiting.lock().remove(&id).map(|who| who.send(outcome));
             }
-            Err(_) => eprintln!("testbed: {line}"),
+            Err(error) => {
+                eprintln!("testbed: {line}");
+                let why = format!(
+                    "what it said cannot be read ({error}): run cargo build -p reveille-testbed"
+                );
+                let _ = ready.take().map(|ready| ready.send(Err(why)));
+            }
         }
     }
 }

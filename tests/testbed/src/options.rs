@@ -14,6 +14,9 @@ pub struct Options {
     pub audit: bool,
     /// Whether upstream's controller runs. Its CRDs are there in any case.
     pub controller: bool,
+    /// Whether it converts objects between versions for CRDs that ask it; those installed here do not. It then
+    /// listens on all addresses of the machine.
+    pub conversion: bool,
     /// Folders where commands of pods are found before `PATH`. Empty: the folder of the `testbed` binary,
     /// where `reveille` is too.
     pub path_dirs: Vec<PathBuf>,
@@ -28,6 +31,7 @@ impl Default for Options {
             nodes: Nodes::default(),
             audit: true,
             controller: true,
+            conversion: false,
             path_dirs: Vec::new(),
             binary: None,
         }

@@ -3,7 +3,6 @@
 use std::io::{BufRead, Write};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -103,11 +102,11 @@ async fn answer(bed: &mut Bed, Command { id, ask }: Command) {
         }
         Ask::Start(part) => bed.start_part(part).await.map(|()| Vec::new()),
         Ask::Freeze(part) => {
-            bed.signal(part, Signal::SIGSTOP);
+            bed.freeze(part).await;
             Ok(Vec::new())
         }
         Ask::Thaw(part) => {
-            bed.signal(part, Signal::SIGCONT);
+            bed.thaw(part);
             Ok(Vec::new())
         }
         Ask::Processes => Ok(bed.processes()),

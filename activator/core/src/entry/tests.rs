@@ -10,6 +10,7 @@ use crate::lot::Ending;
 use crate::pace::FIRST_WINDOW;
 use crate::view::Sight;
 
+mod overtaken;
 mod pods;
 mod random;
 mod wakes;

@@ -48,6 +48,7 @@ impl<W> Entry<W> {
         };
         let told = since + OLD_POD;
         self.gate.prolong(told);
+        self.asleep_since = self.asleep_since.map(|at| at.max(since));
         if let Some(until) = self
             .leaving
             .as_mut()
@@ -141,14 +142,20 @@ impl<W> Entry<W> {
     }
 
     /// Takes over which pod is of before a sleep. That sleep may have gone by between two views: then only
-    /// the epoch tells.
+    /// the epoch tells, which one write after a sleep has counted on for the wake alone.
     fn observe_leaving(&mut self, before: &View, now: Instant) {
-        let asleep = self.view.pod.as_ref().filter(|_| !self.view.is_wanted);
-        let slept = || {
-            let before_it = before.pod.as_ref();
-            before_it.filter(|_| before.epoch != self.view.epoch)
+        let old = if self.view.is_wanted {
+            self.asleep_since = None;
+            let is_next = Some(self.view.epoch) == before.epoch.checked_add(1);
+            let is_woken = is_next && !before.is_wanted;
+            let slept = before.epoch != self.view.epoch && !is_woken;
+            before.pod.as_ref().filter(|_| slept)
+        } else {
+            let since = *self.asleep_since.get_or_insert(now);
+            let is_told = !self.blind && now >= since + OLD_POD;
+            self.view.pod.as_ref().filter(|_| !is_told)
         };
-        if let Some(pod) = asleep.or_else(slept).cloned() {
+        if let Some(pod) = old.cloned() {
             self.opened = None;
             self.announced = false;
             self.leaving = Some(Leaving { pod, until: None });

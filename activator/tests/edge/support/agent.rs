@@ -14,8 +14,8 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) type AgentBody = BoxBody<Bytes, hyper::Error>;
@@ -30,29 +30,42 @@ pub(crate) struct Agent {
     pub(crate) served: Arc<AtomicUsize>,
     /// Exchanges whose response was given up by the other side.
     pub(crate) aborted: watch::Receiver<usize>,
+    /// Lets `/sse` send its second event.
+    pub(crate) second_event: Arc<Notify>,
     serving: JoinHandle<()>,
+}
+
+/// A port that refuses connections until the socket listens, and that nobody else gets.
+pub(crate) fn silent() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 impl Agent {
     /// Answers by path; see [`answer`].
     pub(crate) async fn start() -> Self {
-        Self::bind("127.0.0.1:0".parse().unwrap(), false).await
+        Self::on(listener().await, false)
     }
 
     pub(crate) async fn h2c() -> Self {
-        Self::bind("127.0.0.1:0".parse().unwrap(), true).await
+        Self::on(listener().await, true)
     }
 
-    pub(crate) async fn bind(address: SocketAddr, h2c: bool) -> Self {
+    pub(crate) fn on(listener: TcpListener, h2c: bool) -> Self {
+        let second_event = Arc::new(Notify::new());
+        let more = Arc::clone(&second_event);
         let served = Arc::new(AtomicUsize::new(0));
         let (abort, aborted) = watch::channel(0);
         let (counter, abort) = (Arc::clone(&served), Arc::new(abort));
-        let mut agent = Self::raw_at(address, move |stream| {
+        let mut agent = Self::raw_on(listener, move |stream| {
             let (counter, abort) = (Arc::clone(&counter), Arc::clone(&abort));
+            let more = Arc::clone(&more);
             async move {
                 let service = service_fn(move |request| {
                     counter.fetch_add(1, Ordering::SeqCst);
-                    answer(request, Arc::clone(&abort))
+                    answer(request, Arc::clone(&abort), Arc::clone(&more))
                 });
                 let io = TokioIo::new(stream);
                 let _ = if h2c {
@@ -66,9 +79,9 @@ impl Agent {
                         .await
                 };
             }
-        })
-        .await;
+        });
         (agent.h2c, agent.served, agent.aborted) = (h2c, served, aborted);
+        agent.second_event = second_event;
         agent
     }
 
@@ -78,15 +91,14 @@ impl Agent {
         F: Fn(TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Self::raw_at("127.0.0.1:0".parse().unwrap(), serve).await
+        Self::raw_on(listener().await, serve)
     }
 
-    async fn raw_at<F, Fut>(address: SocketAddr, serve: F) -> Self
+    fn raw_on<F, Fut>(listener: TcpListener, serve: F) -> Self
     where
         F: Fn(TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&accepted);
@@ -104,6 +116,7 @@ impl Agent {
             accepted,
             served: Arc::default(),
             aborted,
+            second_event: Arc::default(),
             serving,
         }
     }
@@ -132,6 +145,10 @@ impl Drop for Agent {
     }
 }
 
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
 /// Reads up to the end of a request's head, and returns it.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -148,6 +165,7 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
 async fn answer(
     mut request: Request<Incoming>,
     abort: Arc<watch::Sender<usize>>,
+    more: Arc<Notify>,
 ) -> Result<Response<AgentBody>, Infallible> {
     let path = request.uri().path().to_owned();
     Ok(match path.as_str() {
@@ -175,7 +193,7 @@ async fn answer(
                 .body(BodyExt::boxed(body))
                 .unwrap()
         }
-        "/sse" => sse(),
+        "/sse" => sse(more),
         "/hang" => {
             let _given_up = GivenUp(abort);
             std::future::pending::<()>().await;
@@ -246,12 +264,12 @@ fn text_response(text: String) -> Response<AgentBody> {
     )
 }
 
-/// Two events, the second one second after the first.
-fn sse() -> Response<AgentBody> {
+/// Two events, the second when it may come.
+fn sse(more: Arc<Notify>) -> Response<AgentBody> {
     let (sender, receiver) = mpsc::channel::<&'static str>(1);
     tokio::spawn(async move {
         let _ = sender.send("data: one\n\n").await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        more.notified().await;
         let _ = sender.send("data: two\n\n").await;
     });
     let events = stream::unfold(receiver, |mut receiver| async move {

@@ -69,6 +69,7 @@ pub(crate) struct Ports {
     pub(crate) api: Port,
     pub(crate) controller_metrics: Port,
     pub(crate) controller_health: Port,
+    pub(crate) conversion: Port,
     pub(crate) nats: Port,
 }
 
@@ -81,6 +82,7 @@ impl Ports {
             api: Port::reserve(loopback)?,
             controller_metrics: Port::reserve(loopback)?,
             controller_health: Port::reserve(loopback)?,
+            conversion: Port::reserve(loopback)?,
             nats: Port::reserve(loopback)?,
         })
     }

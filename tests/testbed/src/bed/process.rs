@@ -114,6 +114,17 @@ impl Process {
         }
     }
 
+    /// Whether all of its threads are stopped by a signal.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+        threads.into_iter().flatten().flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in parentheses. A thread that is gone does nothing.
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+        })
+    }
+
     /// SIGKILL, and its end.
     pub(crate) async fn kill(mut self) {
         self.signal(Signal::SIGKILL);

@@ -14,6 +14,7 @@ pub(crate) struct Plan {
     pub(crate) ports: Ports,
     pub(crate) programs: Programs,
     pub(crate) audit: bool,
+    pub(crate) conversion: bool,
     pub(crate) launcher: PathBuf,
     pub(crate) env: Vec<(String, String)>,
     /// Of upstream's controller: its own ServiceAccount's.
@@ -153,16 +154,27 @@ impl Plan {
     fn sandbox_controller(&self) -> Vec<String> {
         let metrics = self.ports.controller_metrics.number();
         let health = self.ports.controller_health.number();
-        vec![
+        let mut args = vec![
             flag("kubeconfig", self.controller_kubeconfig.display()),
             "--extensions".to_owned(),
-            flag("enable-webhook", "false"),
+            flag("enable-webhook", self.conversion),
             flag("leader-elect", "false"),
             flag("metrics-bind-address", format!("127.0.0.1:{metrics}")),
             flag("health-probe-bind-address", format!("127.0.0.1:{health}")),
             // Five minutes else: too long to see a pool member replaced that is not ready.
             flag("sandbox-warm-pool-readiness-grace-period", "10s"),
-        ]
+        ];
+        if self.conversion {
+            args.extend([
+                flag("webhook-port", self.ports.conversion.number()),
+                // Its own certificate would be for a Service.
+                flag("manage-webhook-certs", "false"),
+                flag("webhook-cert-dir", self.dir.join("certificates").display()),
+                flag("webhook-cert-name", "apiserver.crt"),
+                flag("webhook-key-name", "apiserver.key"),
+            ]);
+        }
+        args
     }
 
     fn nats(&self) -> Vec<String> {

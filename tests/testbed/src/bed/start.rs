@@ -40,6 +40,7 @@ impl Bed {
             pid: std::process::id(),
             api_url: String::new(),
             nats_url: String::new(),
+            conversion_port: 0,
             kubectl: setup.programs.kubectl().to_owned(),
             dir: dir.clone(),
         };
@@ -48,6 +49,7 @@ impl Bed {
         let plan = Plan {
             ports,
             audit: setup.options.audit,
+            conversion: setup.options.conversion,
             programs: setup.programs,
             admin_kubeconfig: facts.kubeconfig(),
             controller_kubeconfig: facts.kubeconfig_of(install::ACCOUNT),
@@ -115,6 +117,9 @@ impl Bed {
         fs::rename(kubeconfig, &self.plan.controller_kubeconfig)?;
         self.spawn(Part::SandboxController)?;
         self.first(Part::SandboxController).await?;
+        if self.plan.conversion {
+            self.facts.conversion_port = self.plan.ports.conversion.number();
+        }
         let sleeper = probe::Sleeper::lay_down(client, namespace).await?;
         let what = "the controller does not act on Sandboxes";
         self.until(what, Part::SandboxController, || sleeper.seen())
@@ -153,6 +158,7 @@ impl Ports {
             Part::SandboxController => {
                 self.controller_metrics = Port::reserve(loopback)?;
                 self.controller_health = Port::reserve(loopback)?;
+                self.conversion = Port::reserve(loopback)?;
             }
             Part::Nats => self.nats = Port::reserve(loopback)?,
             Part::ControllerManager | Part::Scheduler => {}

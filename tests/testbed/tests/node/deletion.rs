@@ -13,16 +13,20 @@ use super::support::{
 const POLITE: &str = "trap 'echo asked >> $SHARED/asked; while ! test -e $SHARED/go; do sleep 0.01; done; exit 0' TERM; echo $$ > $SHARED/pid; while :; do sleep 0.01; done";
 const DEAF: &str = "trap '' TERM; echo $$ > $SHARED/pid; while :; do sleep 0.05; done";
 
-/// All that the API says of a pod from now until it is gone.
-fn history(bench: &Bench<'_>, name: &str) -> tokio::task::JoinHandle<Vec<Pod>> {
-    let objects = watcher::watch_object(bench.pods(), name);
+/// All that the API says of a pod from now until it is gone. Returns once it has said the first.
+async fn history(bench: &Bench<'_>, name: &str) -> tokio::task::JoinHandle<Vec<Pod>> {
+    let mut objects = watcher::watch_object(bench.pods(), name)
+        .filter_map(async |object| object.ok())
+        .take_while(|object| std::future::ready(object.is_some()))
+        .filter_map(std::future::ready)
+        .boxed();
+    let first = tokio::time::timeout(DEADLINE, objects.next()).await;
+    let first = first.expect("an answer").expect("a pod");
     tokio::spawn(async move {
-        let seen = objects
-            .filter_map(async |object| object.ok())
-            .take_while(|object| std::future::ready(object.is_some()))
-            .filter_map(std::future::ready)
-            .collect();
-        tokio::time::timeout(DEADLINE, seen).await.expect("an end")
+        let rest: Vec<Pod> = tokio::time::timeout(DEADLINE, objects.collect())
+            .await
+            .expect("an end");
+        std::iter::once(first).chain(rest).collect()
     })
 }
 
@@ -32,7 +36,7 @@ async fn a_deleted_pod_stays_ready_until_its_process_ends_and_then_goes_with_its
     bench.apply(&bench.shell("alice", POLITE, "", "")).await;
     bench.ready("alice").await;
     let pid = written(&bench.file("pid"), "\n").await;
-    let history = history(&bench, "alice");
+    let history = history(&bench, "alice").await;
     bench.delete("alice").await;
     written(&bench.file("asked"), "asked").await;
     let dying = bench.pods().get("alice").await.unwrap();
@@ -56,7 +60,7 @@ async fn a_process_that_dies_of_the_signal_makes_its_pod_failed() {
         .apply(&bench.shell("alice", "exec sleep 100000", "", ""))
         .await;
     bench.ready("alice").await;
-    let history = history(&bench, "alice");
+    let history = history(&bench, "alice").await;
     bench.delete("alice").await;
     let history = history.await.unwrap();
     let last = history.last().unwrap();
@@ -87,7 +91,7 @@ async fn a_deaf_process_is_killed_after_its_grace_and_a_later_shorter_grace_coun
         written(&bench.file(file), "\n").await;
         bench.delete(name).await;
     }
-    let history = history(&bench, "bob");
+    let history = history(&bench, "bob").await;
     bench.delete_within("bob", 1).await;
     bench.gone("alice").await;
     let history = history.await.unwrap();
@@ -132,7 +136,7 @@ async fn a_pod_deleted_before_it_ran_goes_too() {
             pod?.status.as_ref()?.container_statuses.as_ref().map(drop)
         })
         .await;
-        let history = history(&bench, name);
+        let history = history(&bench, name).await;
         bench.delete(name).await;
         assert_eq!(phase(history.await.unwrap().last().unwrap()), "Failed");
     }

@@ -164,8 +164,8 @@ async fn init_containers_come_first_and_sidecars_stay_beside() {
 async fn probes_decide_over_readiness_and_restarts() {
     let bench = Bench::new("probes").await;
     let container = format!(
-        "readinessProbe: {{exec: {{command: [test, -e, '{0}/ready']}}, periodSeconds: 1, failureThreshold: 1}}
-    livenessProbe: {{exec: {{command: [test, '!', -e, '{0}/sick']}}, periodSeconds: 1, failureThreshold: 1}}",
+        "readinessProbe: {{exec: {{command: [test, -e, '{0}/ready']}}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}}
+    livenessProbe: {{exec: {{command: [test, '!', -e, '{0}/sick']}}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}}",
         bench.shared.path().display()
     );
     let script = "rm -f $SHARED/sick; echo $$ >> $SHARED/pids; exec sleep 100000";

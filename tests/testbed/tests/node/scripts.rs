@@ -1,8 +1,9 @@
 //! Pods without a process.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -62,19 +63,23 @@ async fn watched<T>(bench: &Bench<'_>, look: impl Fn(&HashMap<String, Pod>) -> O
     let mut pods = HashMap::new();
     let wait = async {
         loop {
-            match events.try_next().await.unwrap() {
-                Some(Event::Apply(pod) | Event::InitApply(pod)) => {
+            match events.next().await.expect("a watch never ends") {
+                Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
                     pods.insert(pod.name_any(), pod);
                 }
-                Some(Event::Delete(pod)) => {
+                Ok(Event::Delete(pod)) => {
                     pods.remove(&pod.name_any());
                 }
-                Some(Event::Init) => {
+                Ok(Event::Init) => {
                     pods.clear();
                     continue;
                 }
-                Some(Event::InitDone) => {}
-                None => panic!("the watch ended"),
+                Ok(Event::InitDone) => {}
+                // An API that is away comes back, or the deadline does.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
             }
             if let Some(seen) = look(&pods) {
                 return seen;
