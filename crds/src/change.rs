@@ -4,6 +4,7 @@
 //! Applying the same one twice, or skipping one that a later one replaces, is harmless.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,12 @@ pub struct SandboxFacts {
     pub epoch: u64,
     /// Operator's pin.
     pub hold: Option<Hold>,
+    /// [`crate::names::annotation::BUSY_UNTIL`], `None` where missing or unreadable.
+    pub busy_until: Option<Box<Timestamp>>,
+    /// When Reveille woke it, if its last write was a wake: seconds since 1970.
+    pub woken: Option<NonZeroU32>,
     /// Instant of expiry.
-    pub shutdown_time: Option<Timestamp>,
+    pub shutdown_time: Option<Box<Timestamp>>,
     /// The object is being deleted.
     pub deleting: bool,
     /// An unclaimed member of a warm pool: not routable, not ours to wake or put to sleep.
@@ -165,6 +170,9 @@ pub struct ClaimFacts {
     /// UID of a [`crate::released_claim::ReleasedClaim`] that stands beside the living claim of its name:
     /// of a release or a bind that is under way, or left over by one that was cut short.
     pub leftover: Option<Arc<str>>,
+    /// When nothing is to be left of a released claim ([`crate::released_claim::RememberedClaim::ends`]).
+    /// In a box, since nearly all have none.
+    pub ends: Option<Box<Timestamp>>,
     /// Wakes and sleeps written by Reveille on this claim so far.
     pub epoch: u64,
     /// Why it cannot be bound by waiting.

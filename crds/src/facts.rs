@@ -5,6 +5,7 @@
 //! nothing about the new one.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -67,7 +68,13 @@ impl SandboxFacts {
             mode: sandbox.spec.operating_mode,
             epoch: epoch(meta),
             hold: hold(meta),
-            shutdown_time: sandbox.spec.shutdown_time.as_ref().map(|time| time.0),
+            busy_until: busy_until(meta).map(Box::new),
+            woken: woken(meta),
+            shutdown_time: sandbox
+                .spec
+                .shutdown_time
+                .as_ref()
+                .map(|time| Box::new(time.0)),
             deleting: meta.deletion_timestamp.is_some(),
             pool_member: in_pool && claim.is_none(),
             claim: claim.map(|owner| owner.name.as_str().into()),
@@ -105,6 +112,7 @@ impl ClaimFacts {
             deleting: meta.deletion_timestamp.is_some(),
             released: false,
             leftover: None,
+            ends: None,
             epoch: epoch(meta),
             fault: fault(meta, conditions, &CLAIM_FAULTS),
         }
@@ -126,6 +134,7 @@ impl ClaimFacts {
             deleting: meta.deletion_timestamp.is_some(),
             released: true,
             leftover: None,
+            ends: claim.ends().map(Box::new),
             epoch: epoch(meta),
             fault: None,
         }
@@ -201,6 +210,19 @@ fn hold(meta: &ObjectMeta) -> Option<Hold> {
         "asleep" => Some(Hold::Asleep),
         _ => None,
     }
+}
+
+/// The busy lease that stands on a Sandbox, be it over or not.
+#[must_use]
+pub fn busy_until(meta: &ObjectMeta) -> Option<Timestamp> {
+    annotated(meta, annotation::BUSY_UNTIL)?.parse().ok()
+}
+
+fn woken(meta: &ObjectMeta) -> Option<NonZeroU32> {
+    let stamp = |name| annotated(meta, name)?.parse::<Timestamp>().ok();
+    let (wake, sleep) = (stamp(annotation::LAST_WAKE)?, stamp(annotation::LAST_SLEEP));
+    let second = u32::try_from(wake.as_second()).ok()?;
+    NonZeroU32::new(second).filter(|_| sleep.is_none_or(|sleep| sleep < wake))
 }
 
 /// `ReconcilerError` counts too, unless it only says that an update lost a race: the controller then

@@ -14,6 +14,8 @@ pub mod annotation {
     pub const SLEEP_REASON: &str = "reveille.dev/sleep-reason";
     /// `awake` or `asleep`: an operator's pin.
     pub const HOLD: &str = "reveille.dev/hold";
+    /// RFC 3339 instant until which it is busy though nobody calls it; of one epoch.
+    pub const BUSY_UNTIL: &str = "reveille.dev/busy-until";
     /// On a pod run by `lifecycle::local`: JSON object of container port to loopback port.
     pub const PORTS: &str = "reveille.dev/ports";
     /// Upstream: the pod tracked for a Sandbox.

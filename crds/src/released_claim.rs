@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -63,4 +64,25 @@ pub struct RememberedClaim {
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
     #[serde(default)]
     pub spec: Map<String, Value>,
+}
+
+impl RememberedClaim {
+    /// Instant after which the claim is expired: its `shutdownTime`.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.lifecycle("shutdownTime")?.parse().ok()
+    }
+
+    /// When nothing is to be left of the claim: when it expires, if its `shutdownPolicy` deletes it then.
+    /// By default an expired claim stays, and so does what remembers it.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        let policy = self.lifecycle("shutdownPolicy")?;
+        self.expires()
+            .filter(|_| matches!(policy, "Delete" | "DeleteForeground"))
+    }
+
+    fn lifecycle(&self, field: &str) -> Option<&str> {
+        self.spec.get("lifecycle")?.get(field)?.as_str()
+    }
 }

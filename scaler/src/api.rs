@@ -13,27 +13,28 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use jiff::Timestamp;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::message::Cause;
 use reveille_scaler_core::command::{Answer, Command};
+use reveille_scaler_core::lease::LONGEST_LEASE;
+use reveille_scaler_core::why::Why;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::reply::{LastSleep, LastWake, SandboxState, hold_word};
 use self::reply::{Problem, answered};
-use crate::apply::Failure;
+use crate::apply::{Failure, Mark};
 use crate::observe;
 
 /// Requests of handlers that wait for the fleet's task. Each is one HTTP request under way on an admin
 /// listener; beyond that they are told to come back.
 const REQUESTS: usize = 64;
-/// Time for the fleet's task to answer, the write of a hold (4 s) included.
+/// Time for the fleet's task to answer, the write of a hold or a lease (4 s) included.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The longest body is `{"seconds": 86400}`.
 const MAX_BODY: usize = 1024;
-/// Longest busy lease.
-const MAX_BUSY: u64 = 86_400;
 
 /// Requests to the fleet's task.
 #[derive(Debug)]
@@ -55,17 +56,19 @@ pub(crate) enum Request {
         command: Command,
         reply: oneshot::Sender<Option<(Answer, u64)>>,
     },
-    Hold {
+    Mark {
         key: SandboxKey,
-        hold: Option<Hold>,
-        reply: oneshot::Sender<Result<(), HoldError>>,
+        mark: Mark,
+        reply: oneshot::Sender<Result<(), MarkError>>,
     },
 }
 
-/// Why a hold was not set.
+/// Why a hold or a busy lease was not set.
 #[derive(Debug)]
-pub(crate) enum HoldError {
+pub(crate) enum MarkError {
     NotFound,
+    /// A lease keeps awake, it does not wake.
+    NotAwake(Why),
     /// A claim without a Sandbox has nothing to pin.
     NoSandbox,
     NotWritten(Failure),
@@ -118,16 +121,16 @@ impl Fleet {
         answered(&key, &answer, epoch)
     }
 
-    async fn pin(&self, key: SandboxKey, hold: Option<Hold>) -> Result<Response, Problem> {
+    async fn mark(&self, key: SandboxKey, mark: Mark) -> Result<Response, Problem> {
         let done = self
-            .ask(|reply| Request::Hold {
+            .ask(|reply| Request::Mark {
                 key: key.clone(),
-                hold,
+                mark,
                 reply,
             })
             .await?;
-        done.map_err(|error| Problem::hold(&key, error))?;
-        Ok(reply::held(&key, hold))
+        done.map_err(|error| Problem::mark(&key, error))?;
+        Ok(reply::marked(&key, mark))
     }
 }
 
@@ -231,11 +234,11 @@ async fn hold(
         HoldMode::Awake => Hold::Awake,
         HoldMode::Asleep => Hold::Asleep,
     };
-    fleet.pin(key, Some(hold)).await
+    fleet.mark(key, Mark::Hold(Some(hold))).await
 }
 
 async fn release(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
-    fleet.pin(key(&name)?, None).await
+    fleet.mark(key(&name)?, Mark::Hold(None)).await
 }
 
 async fn busy(
@@ -246,12 +249,18 @@ async fn busy(
     let key = key(&name)?;
     let Json(BusyBody { seconds }) =
         body.map_err(|error| Problem::body(&error, r#"{"seconds": 600}"#))?;
-    if seconds > MAX_BUSY {
-        return Err(Problem::too_long(seconds, MAX_BUSY));
+    let longest = LONGEST_LEASE.as_secs();
+    if seconds > longest {
+        return Err(Problem::too_long(seconds, longest));
     }
-    fleet
-        .command(key, Command::Busy(Duration::from_secs(seconds)))
-        .await
+    fleet.mark(key, Mark::Lease(busy_until(seconds))).await
+}
+
+/// When a lease of so many seconds ends, in whole seconds: not before its time. None for zero seconds.
+fn busy_until(seconds: u64) -> Option<Timestamp> {
+    let end = Timestamp::now().as_second().checked_add_unsigned(seconds)?;
+    let end = Timestamp::from_second(end.checked_add(1)?).ok()?;
+    Some(end).filter(|_| seconds > 0)
 }
 
 fn key((namespace, name): &(String, String)) -> Result<SandboxKey, Problem> {

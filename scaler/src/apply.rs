@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::index::Target;
@@ -61,6 +62,15 @@ pub(crate) enum Change {
     Bind(ClaimChange),
 }
 
+/// What somebody wants to stand on a Sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    /// A pin, or none.
+    Hold(Option<Hold>),
+    /// A busy lease until then, or none.
+    Lease(Option<Timestamp>),
+}
+
 /// Addresses a write; `None` if the object is not there any more, so that its fence would hold anyway.
 pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
     let (uid, epoch, cause) = (Arc::clone(&write.uid), write.epoch, write.cause);
@@ -75,6 +85,7 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
                 key: key.clone(),
                 uid,
                 epoch,
+                busy_until: facts.busy_until.as_deref().copied(),
                 from,
                 to,
                 cause,
@@ -89,6 +100,7 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
                 uid,
                 epoch,
                 sandbox: sandbox.map(|(_, facts)| Arc::clone(&facts.uid)),
+                busy_until: sandbox.and_then(|(_, facts)| facts.busy_until.as_deref().copied()),
                 cause,
             };
             Some(if write.what == Intent::Bind {
@@ -125,19 +137,25 @@ pub(crate) async fn write(
     .await
 }
 
-/// Pins a Sandbox by its own name and UID, or takes the pin away.
-pub(crate) async fn hold(
+/// Marks a Sandbox by its own name and UID, or takes the mark away.
+pub(crate) async fn mark(
     objects: &Objects,
     sandbox: &SandboxKey,
     uid: &str,
-    hold: Option<Hold>,
+    mark: Mark,
     limit: Duration,
 ) -> Result<(), Failure> {
     let until = Instant::now() + limit;
     within(until, async {
-        match objects {
-            Objects::Memory(store) => Ok(store.set_hold(sandbox, hold)?),
-            Objects::Kubernetes(writer) => writer.set_hold(sandbox, uid, hold, until).await,
+        match (objects, mark) {
+            (Objects::Memory(store), Mark::Hold(hold)) => Ok(store.set_hold(sandbox, hold)?),
+            (Objects::Memory(store), Mark::Lease(busy)) => Ok(store.set_lease(sandbox, uid, busy)?),
+            (Objects::Kubernetes(writer), Mark::Hold(hold)) => {
+                writer.set_hold(sandbox, uid, hold, until).await
+            }
+            (Objects::Kubernetes(writer), Mark::Lease(busy)) => {
+                writer.set_lease(sandbox, uid, busy, until).await
+            }
         }
     })
     .await
@@ -200,11 +218,29 @@ pub(crate) async fn collect(
     .await
 }
 
+/// Removes the record of a claim that slept beyond its own end.
+pub(crate) async fn bury(
+    objects: &Objects,
+    claim: &SandboxKey,
+    uid: &str,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    within(until, async {
+        match objects {
+            Objects::Memory(_) => Ok(()),
+            Objects::Kubernetes(writer) => writer.bury(claim, uid, until).await,
+        }
+    })
+    .await
+}
+
 /// What the core is told. Only for a sleep it matters whether a write may still be done: a wake is
 /// repeated in either case, and tells who waits for it what is wrong.
 pub(crate) fn written(what: Intent, done: Result<u64, Failure>) -> Written {
     match done {
         Ok(epoch) => Written::Done(epoch),
+        Err(Failure::Overtaken(epoch)) => Written::Overtaken(epoch),
         Err(Failure::Conflict(_) | Failure::NotFound(_)) => Written::Conflict,
         Err(Failure::Denied(message)) => Written::Denied(message.into()),
         Err(Failure::Lost(_)) if !what.is_wake() => Written::Lost,
@@ -218,7 +254,7 @@ pub(crate) fn written(what: Intent, done: Result<u64, Failure>) -> Written {
 pub(crate) const fn result<T>(done: &Result<T, Failure>) -> &'static str {
     match done {
         Ok(_) => "done",
-        Err(Failure::NotFound(_) | Failure::Conflict(_)) => "conflict",
+        Err(Failure::NotFound(_) | Failure::Conflict(_) | Failure::Overtaken(_)) => "conflict",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Unavailable(_)) => "unavailable",
         Err(Failure::Lost(_)) => "lost",

@@ -5,6 +5,7 @@
 
 mod doing;
 mod hearing;
+mod records;
 mod standing;
 mod telling;
 mod upkeep;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::doing::{Done, Job};
-use self::upkeep::Leftover;
+use self::records::Records;
 use crate::apply::Objects;
 use crate::config::Config;
 use crate::journal::Journal;
@@ -55,14 +56,16 @@ pub(crate) struct Fleet {
     writing: usize,
     /// Of these, what only informs.
     informing: usize,
+    /// Of these, wakes that are ours to write first.
+    waking: usize,
     asking: usize,
     /// Agents to be asked whether they are busy; at most one entry per awake sandbox.
     to_ask: VecDeque<(SandboxKey, Arc<str>)>,
     outbox: VecDeque<ToActivator>,
     synced_at: Option<Instant>,
     tallies: Tallies,
-    /// Records beside claims that live; there are some only after a crash.
-    leftovers: HashMap<SandboxKey, Leftover>,
+    /// Records of released claims that are to be removed one day.
+    records: Records,
     events_waiting: usize,
     journal: Journal,
     /// Where the drains of the next machine are numbered from.
@@ -103,12 +106,13 @@ impl Fleet {
             doing: JoinSet::new(),
             writing: 0,
             informing: 0,
+            waking: 0,
             asking: 0,
             to_ask: VecDeque::new(),
             outbox: VecDeque::new(),
             synced_at: None,
             tallies: Tallies::default(),
-            leftovers: HashMap::new(),
+            records: Records::default(),
             events_waiting: 0,
             journal,
             // Another start of the scaler must not number its drains alike.
@@ -245,7 +249,7 @@ impl Fleet {
     /// A target looks different.
     fn see(&mut self, key: &SandboxKey) {
         let target = self.index.target(key).filter(|target| target.key == *key);
-        self.see_leftover(key, target.as_ref());
+        self.see_record(key, target.as_ref());
         let Some(target) = target else {
             return self.drop_entry(key);
         };
@@ -332,7 +336,9 @@ impl Fleet {
     /// When something is due by itself.
     fn due(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let write = self.budget.next_down_to(self.last_class(), now());
+        let write = self
+            .budget
+            .next_down_to(self.last_class(), self.waking, now());
         let write = write.filter(|_| self.may_write());
         [timer, write, self.upkeep_due()]
             .into_iter()

@@ -1,5 +1,6 @@
 //! From the facts of a watch to what the core speaks of. Wall-clock instants become durations here.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,12 @@ impl Clocks {
         Duration::try_from(self.wall.duration_since(then)).unwrap_or(Duration::ZERO)
     }
 
-    fn instant(self, at: Timestamp) -> Option<Instant> {
+    fn since_second(self, then: NonZeroU32) -> Duration {
+        Timestamp::from_second(then.get().into()).map_or(Duration::MAX, |then| self.since(then))
+    }
+
+    /// The instant of a wall-clock one; now, if that is over.
+    pub(crate) fn instant(self, at: Timestamp) -> Option<Instant> {
         let left = Duration::try_from(at.duration_since(self.wall)).unwrap_or(Duration::ZERO);
         self.now.checked_add(left)
     }
@@ -82,6 +88,7 @@ fn sandbox_view(facts: &SandboxFacts, clocks: Clocks) -> view::SandboxView {
     view::SandboxView {
         uid: Arc::clone(&facts.uid),
         epoch: facts.epoch,
+        woken: facts.woken.map(|woken| clocks.since_second(woken)),
         mode: match facts.mode {
             OperatingMode::Running => view::Mode::Running,
             OperatingMode::Suspended => view::Mode::Suspended,
@@ -90,7 +97,14 @@ fn sandbox_view(facts: &SandboxFacts, clocks: Clocks) -> view::SandboxView {
             Hold::Awake => view::Hold::Awake,
             Hold::Asleep => view::Hold::Asleep,
         }),
-        expires: facts.shutdown_time.and_then(|at| clocks.instant(at)),
+        busy_until: facts
+            .busy_until
+            .as_deref()
+            .and_then(|at| clocks.instant(*at)),
+        expires: facts
+            .shutdown_time
+            .as_deref()
+            .and_then(|at| clocks.instant(*at)),
         deleting: facts.deleting,
         pool_member: facts.pool_member,
         has_volumes: facts.has_volumes,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, Scaler, client};
 use cut::{Cut, Way};
+use kube::api::{Patch, PatchParams};
 use reveille_crds::message::OutcomeKind;
 use reveille_scaler::config::Config;
 use serde_json::{Value, json};
@@ -134,6 +135,25 @@ async fn a_sleep_that_admission_denies_is_told_as_an_event_with_the_words_of_the
     cluster.testbed.apply(&policy.to_string()).await.unwrap();
     cluster.testbed.apply(&binding.to_string()).await.unwrap();
     cluster.sandbox("alice", json!({})).await;
+    // A policy takes effect a moment after it was created.
+    let sleep = Patch::Merge(json!({"spec": {"operatingMode": "Suspended"}}));
+    let tried = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    let at_work = async {
+        while cluster
+            .sandboxes()
+            .patch("alice", &tried, &sleep)
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(cluster::PATIENCE, at_work)
+        .await
+        .expect("the policy takes effect");
     cluster.policy(json!({"cooldownPeriod": 3})).await;
     let scaler = Scaler::start(
         cluster.client.clone(),
@@ -379,5 +399,48 @@ async fn of_two_policies_for_sandboxes_that_come_later_the_one_that_loses_says_s
             .until(&policies, name, |it| ready(it) == "NothingToGovern")
             .await;
     }
+    scaler.stop().await;
+}
+
+#[tokio::test]
+async fn of_claims_that_sleep_beyond_their_shutdown_time_the_leader_removes_those_that_were_to_be_deleted()
+ {
+    let cluster = Cluster::new("ended").await;
+    let record = |name: &str, policy: &str| {
+        json!({
+            "apiVersion": "reveille.dev/v1alpha1", "kind": "ReleasedClaim",
+            "metadata": {"name": name, "annotations": {"reveille.dev/epoch": "2"}},
+            "spec": {"claimUid": format!("of-{name}"), "claim": {
+                "apiVersion": "extensions.agents.x-k8s.io/v1beta1",
+                "spec": {
+                    "warmPoolRef": {"name": "pool"},
+                    "lifecycle": {"shutdownTime": "2020-01-01T00:00:00Z", "shutdownPolicy": policy},
+                },
+            }},
+        })
+    };
+    cluster.apply(record("kept", "Retain")).await;
+    cluster.apply(record("early", "Delete")).await;
+    let config = Config {
+        write_timeout: Duration::from_secs(2),
+        ..Config::default()
+    };
+    let scaler = Scaler::start(cluster.client.clone(), &cluster.namespace, config).await;
+    cluster.apply(record("late", "DeleteForeground")).await;
+    let records = cluster.all("reveille.dev", "v1alpha1", "ReleasedClaim");
+    for name in ["early", "late"] {
+        let gone = async {
+            while records.get_opt(name).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(cluster::PATIENCE, gone)
+            .await
+            .unwrap_or_else(|_| panic!("{name} was not removed"));
+    }
+    assert!(records.get_opt("kept").await.unwrap().is_some());
+    scaler
+        .until(&cluster.key("kept"), |it| it["state"] == "asleep")
+        .await;
     scaler.stop().await;
 }

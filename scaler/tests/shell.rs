@@ -211,6 +211,8 @@ async fn an_operator_commands_over_the_api() {
         .call("POST", "/v1/sandboxes/agents/alice/busy", Some(lease))
         .await;
     assert_eq!(status, StatusCode::OK);
+    // The watch shows it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let (status, body) = shell
         .call("POST", "/v1/sandboxes/agents/alice/sleep", None)
         .await;

@@ -1,7 +1,7 @@
 //! When an activator says that it is ready.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::child::ask;
 use crate::support::parts::Parts;
@@ -12,11 +12,13 @@ async fn an_activator_is_ready_once_settled_until_it_is_told_to_stop() {
     let bed = bed().await;
     let namespace = bed.namespace("ready").await.unwrap();
     // It says where it listens only once it serves, and this is about what comes before.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let admin = free.local_addr().unwrap();
-    drop(free);
+    // Bound and not listening: nobody else gets the port, and with SO_REUSEADDR on both it can have it.
+    let held = TcpSocket::new_v4().unwrap();
+    held.set_reuseaddr(true).unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let admin = held.local_addr().unwrap();
     let address = admin.to_string();
-    let flags = ["--settle", "3s", "--listen", "127.0.0.1:0"];
+    let flags = ["--settle", "8s", "--listen", "127.0.0.1:0"];
     let flags = [&flags[..], &["--admin", &address]].concat();
     let mut activator = Parts::reveille(bed, "activator", &namespace, None, &flags).await;
 

@@ -9,13 +9,27 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use reveille_testbed::Who;
 
-use crate::support::{HOME, bed, built, client_of, namespace};
+use crate::support::{HOME, LOOK, PATIENCE, bed, built, client_of, namespace};
 
 /// Rights as `verb group/resource`, with `#name` where they are for that object alone.
 type Rights = BTreeSet<String>;
 
 /// What everybody may ask about itself.
 const OF_EVERYBODY: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
+
+/// Waits until the owner of this client may do just that in a namespace: the authorizer hears of roles by
+/// a watch.
+async fn may(client: &Client, namespace: &str, expected: &Rights) {
+    let asked = async {
+        while rights(client.clone(), namespace).await != *expected {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, asked).await.is_err() {
+        let rights = rights(client.clone(), namespace).await;
+        assert_eq!(rights, *expected, "{namespace}");
+    }
+}
 
 /// What the API server says that the owner of this client may do in a namespace.
 async fn rights(client: Client, namespace: &str) -> Rights {
@@ -90,7 +104,7 @@ async fn the_activator_may_read_what_it_routes_by_and_write_nothing() {
     let bed = bed().await;
     for namespace in ["default", HOME] {
         let client = client_of(bed, "reveille-activator").await;
-        assert_eq!(rights(client, namespace).await, list(&READ), "{namespace}");
+        may(&client, namespace, &list(&READ)).await;
     }
 }
 
@@ -98,10 +112,10 @@ async fn the_activator_may_read_what_it_routes_by_and_write_nothing() {
 async fn the_scaler_may_write_intent_and_hold_its_lease() {
     let bed = bed().await;
     let anywhere = [READ, WRITE].concat();
-    let client = || client_of(bed, "reveille-scaler");
-    assert_eq!(rights(client().await, "default").await, list(&anywhere));
+    let client = client_of(bed, "reveille-scaler").await;
+    may(&client, "default", &list(&anywhere)).await;
     let home = [&anywhere[..], &LEASE].concat();
-    assert_eq!(rights(client().await, HOME).await, list(&home));
+    may(&client, HOME, &list(&home)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,8 +143,8 @@ async fn the_namespaced_variant_gives_rights_in_its_tenants_namespace_alone() {
         ),
     ] {
         let client = client(name).await;
-        assert_eq!(rights(client.clone(), "tenant").await, list(&tenant));
-        assert_eq!(rights(client.clone(), "elsewhere").await, list(&home));
+        may(&client, "tenant", &list(&tenant)).await;
+        may(&client, "elsewhere", &list(&home)).await;
         assert_eq!(rights(client, "stranger").await, Rights::new(), "{name}");
     }
 }

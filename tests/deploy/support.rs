@@ -13,9 +13,9 @@ pub(crate) mod child;
 pub(crate) mod parts;
 
 /// Longest time for anything that has to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that nobody tells of.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// Where Reveille is applied.
 pub(crate) const HOME: &str = "agent-sandbox-system";
 /// Kinds that Reveille brings.

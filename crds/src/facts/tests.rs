@@ -61,7 +61,10 @@ fn annotations_labels_and_spec_are_read() {
     let facts = sandbox(&json!({
         "metadata": {
             "labels": {"fleet": "research"},
-            "annotations": {"reveille.dev/epoch": "17", "reveille.dev/hold": "asleep"},
+            "annotations": {
+                "reveille.dev/epoch": "17", "reveille.dev/hold": "asleep",
+                "reveille.dev/busy-until": "2026-01-02T05:00:00+01:00",
+            },
             "deletionTimestamp": "2026-01-02T03:04:06Z",
         },
         "spec": {
@@ -73,26 +76,47 @@ fn annotations_labels_and_spec_are_read() {
         (facts.mode, facts.epoch, facts.hold),
         (OperatingMode::Suspended, 17, Some(Hold::Asleep))
     );
+    assert_eq!(
+        facts.busy_until.as_deref(),
+        Some(&"2026-01-02T04:00:00Z".parse().unwrap())
+    );
     assert_eq!(facts.labels.get("fleet"), Some("research"));
     assert_eq!(
-        facts.shutdown_time,
-        Some("2026-02-01T00:00:00Z".parse().unwrap())
+        facts.shutdown_time.as_deref(),
+        Some(&"2026-02-01T00:00:00Z".parse().unwrap())
     );
     assert!(facts.deleting && facts.has_volumes);
 }
 
 #[test]
+fn a_sandbox_was_woken_last_if_no_sleep_came_after_it() {
+    let woken = |wake: &str, sleep: Option<&str>| {
+        let mut annotations = json!({"reveille.dev/last-wake": wake});
+        if let Some(sleep) = sleep {
+            annotations["reveille.dev/last-sleep"] = json!(sleep);
+        }
+        let facts = sandbox(&json!({"metadata": {"annotations": annotations}}));
+        facts.woken.map(u32::from)
+    };
+    let (first, second) = ("1970-01-01T00:00:07.1Z", "1970-01-01T00:00:07.2Z");
+    assert_eq!(woken(first, None), Some(7));
+    assert_eq!(woken(second, Some(first)), Some(7));
+    assert_eq!(woken(first, Some(second)), None);
+    assert_eq!(woken("yesterday", Some(first)), None);
+}
+
+#[test]
 fn annotations_that_say_nothing_are_as_none() {
-    for (epoch, hold) in [
-        ("", ""),
-        ("-1", "Awake"),
-        ("many", "please"),
-        ("1e3", "true"),
+    for (epoch, hold, busy) in [
+        ("", "", ""),
+        ("-1", "Awake", "tomorrow"),
+        ("many", "please", "2026-01-02"),
+        ("1e3", "true", "99999-01-02T03:04:05Z"),
     ] {
-        let facts = sandbox(&json!({
-            "metadata": {"annotations": {"reveille.dev/epoch": epoch, "reveille.dev/hold": hold}},
-        }));
-        assert_eq!((facts.epoch, facts.hold), (0, None));
+        let facts = sandbox(&json!({"metadata": {"annotations": {
+            "reveille.dev/epoch": epoch, "reveille.dev/hold": hold, "reveille.dev/busy-until": busy,
+        }}}));
+        assert_eq!((facts.epoch, facts.hold, facts.busy_until), (0, None, None));
     }
 }
 
@@ -213,4 +237,33 @@ fn a_released_claim_keeps_uid_labels_pool_and_epoch() {
     assert_eq!(facts.labels.get("fleet"), Some("research"));
     assert!(facts.released && !facts.deleting && facts.sandbox.is_none());
     assert!(facts.created.is_some());
+}
+
+#[test]
+fn a_released_claim_ends_when_its_own_shutdown_policy_would_delete_it_and_else_never() {
+    let ends = |lifecycle: Value| {
+        let released: ReleasedClaim = serde_json::from_value(json!({
+            "apiVersion": "reveille.dev/v1alpha1", "kind": "ReleasedClaim", "metadata": {"name": "bob"},
+            "spec": {"claimUid": "c1", "claim": {
+                "apiVersion": "extensions.agents.x-k8s.io/v1beta1", "spec": {"lifecycle": lifecycle},
+            }},
+        }))
+        .unwrap();
+        ClaimFacts::released(&released).ends.map(|at| *at)
+    };
+    let at = "2026-01-02T03:04:05Z";
+    for policy in ["Delete", "DeleteForeground"] {
+        let deleted = ends(json!({"shutdownTime": at, "shutdownPolicy": policy}));
+        assert_eq!(deleted, Some(at.parse().unwrap()));
+    }
+    for kept in [
+        json!({"shutdownTime": at, "shutdownPolicy": "Retain"}),
+        json!({"shutdownTime": at}),
+        json!({"shutdownPolicy": "Delete"}),
+        json!({"shutdownTime": "soon", "shutdownPolicy": "Delete"}),
+        json!({}),
+        Value::Null,
+    ] {
+        assert_eq!(ends(kept.clone()), None, "{kept}");
+    }
 }

@@ -19,6 +19,7 @@ fn meta(name: &str) -> Value {
         "labels": {"fleet": "research", "agents.x-k8s.io/warm-pool-sandbox": "0a1b2c3d"},
         "annotations": {
             "reveille.dev/epoch": "17", "reveille.dev/hold": "awake", "reveille.dev/ports": "{\"8888\": 41234}",
+            "reveille.dev/busy-until": "2026-01-02T04:00:00Z",
             "agents.x-k8s.io/sandbox-name": "pool-a", "quoted \"key\"": "é",
             "kubectl.kubernetes.io/last-applied-configuration": "{\"spec\": {}}",
         },
@@ -58,7 +59,7 @@ fn the_facts_of_a_trimmed_sandbox_are_those_of_the_whole_one() {
     assert!(facts.has_volumes && facts.deleting && facts.fault.is_some());
     let read = sandbox(&object.to_string()).unwrap();
     assert_eq!(read.metadata.resource_version.as_deref(), Some("77"));
-    assert_eq!(read.metadata.annotations.unwrap().len(), 4);
+    assert_eq!(read.metadata.annotations.unwrap().len(), 5);
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub enum Written {
     Done(u64),
     /// The fence held: the object is not as we saw it.
     Conflict,
+    /// The fence held, since somebody else has woken it: the object has this epoch now.
+    Overtaken(u64),
     /// Asking again does not help.
     Denied(Arc<str>),
     /// Not done; asking again may help.

@@ -1,4 +1,9 @@
 //! The write budget: a token bucket with a queue per class, so that a storm of sleeps never delays a wake.
+//!
+//! Every scaler hears of about every wake of a herd, since who waits asks again. So that they do not all
+//! write the same ones at the same time, each takes its own share first ([`is_mine`]) and the rest once
+//! that is answered; by then the watch has shown most of it done. It is an order and no more: whoever is
+//! alone writes everything.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,10 +21,33 @@ pub enum Class {
     Event,
 }
 
+/// The longest that a wake can lose by going after our own: no more than the longest pause before a waiting
+/// activator asks again. So long the wakes of one turn take at the rate, and so long one of the rest waits.
+const TURN: Duration = Duration::from_secs(2);
+/// Own wakes under way at which the rest waits for them.
+const MANY: usize = 8;
+/// And so long after, until the watch has shown what the others did meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a wake is among those that this scaler writes first: one half of all names is the leader's.
+#[must_use]
+pub fn is_mine(name: &str, leads: bool) -> bool {
+    (name.bytes().fold(0, |sum, byte| sum ^ byte) & 1 == 0) == leads
+}
+
 /// Writes waiting for their turn. Bounded by its user: each target has one write at a time.
 #[derive(Debug)]
 pub struct Budget<T> {
     queues: [VecDeque<T>; 4],
+    /// Wakes of the present turn that others write first, and since when they are in it.
+    rest: VecDeque<(Instant, T)>,
+    /// Wakes that came when the present turn was full, and whether they are ours to write first.
+    coming: VecDeque<(T, bool)>,
+    /// Wakes that the present turn has taken in, of `turn`; it ends when none of them waits.
+    taken: usize,
+    turn: usize,
+    /// When many of our own were last under way.
+    crowded: Option<Instant>,
     /// Time in which one token grows.
     grain: Duration,
     burst: u32,
@@ -34,6 +62,11 @@ impl<T> Budget<T> {
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         Self {
             queues: [const { VecDeque::new() }; 4],
+            rest: VecDeque::new(),
+            coming: VecDeque::new(),
+            taken: 0,
+            turn: (TURN.as_secs() as usize).saturating_mul(rate.max(1) as usize),
+            crowded: None,
             grain: Duration::from_secs(1) / rate.max(1),
             burst: burst.max(1),
             tokens: burst.max(1),
@@ -46,52 +79,106 @@ impl<T> Budget<T> {
         self.queues[class as usize].push_back(write);
     }
 
-    /// The next write that may go now.
-    pub fn pop(&mut self, now: Instant) -> Option<T> {
-        self.pop_down_to(Class::Event, now)
+    /// Queues a wake, by whether it is ours to write first.
+    pub fn push_wake(&mut self, write: T, is_mine: bool, now: Instant) {
+        self.coming.push_back((write, is_mine));
+        self.take_in(now);
     }
 
-    /// The next write that may go now, of this class or one that goes before it.
-    pub fn pop_down_to(&mut self, last: Class, now: Instant) -> Option<T> {
+    /// The next write that may go now.
+    pub fn pop(&mut self, now: Instant) -> Option<T> {
+        self.pop_down_to(Class::Event, 0, now)
+    }
+
+    /// The next write that may go now, of this class or one that goes before it, while so many wakes of ours
+    /// are under way.
+    pub fn pop_down_to(&mut self, last: Class, under_way: usize, now: Instant) -> Option<T> {
+        if under_way >= MANY {
+            self.crowded = Some(now);
+        }
         self.refill(now);
-        if self.tokens == 0 {
+        self.take_in(now);
+        let at = self.rest_goes(under_way, now);
+        if self.tokens == 0 || at.is_some_and(|at| at > now) {
             return None;
         }
-        let mut queues = self.queues.iter_mut().take(last as usize + 1);
-        let write = queues.find_map(VecDeque::pop_front)?;
+        let write = match at {
+            Some(_) => self.rest.pop_front().map(|(_, write)| write),
+            None => {
+                let mut queues = self.queues.iter_mut().take(last as usize + 1);
+                queues.find_map(VecDeque::pop_front)
+            }
+        }?;
         self.tokens -= 1;
         Some(write)
+    }
+
+    /// What was taken last was not written after all: its token serves another.
+    pub fn give_back(&mut self) {
+        self.tokens = self.burst.min(self.tokens + 1);
     }
 
     /// When [`Budget::pop`] may next have something.
     #[must_use]
     pub fn next(&self, now: Instant) -> Option<Instant> {
-        self.next_down_to(Class::Event, now)
+        self.next_down_to(Class::Event, 0, now)
     }
 
-    /// When [`Budget::pop_down_to`] may next have something.
+    /// When [`Budget::pop_down_to`] may next have something, if no more is answered until then.
     #[must_use]
-    pub fn next_down_to(&self, last: Class, now: Instant) -> Option<Instant> {
+    pub fn next_down_to(&self, last: Class, under_way: usize, now: Instant) -> Option<Instant> {
+        let rest = self.rest_goes(under_way, now);
         let mut queues = self.queues.iter().take(last as usize + 1);
-        if queues.all(VecDeque::is_empty) {
-            None
-        } else if self.tokens > 0 {
-            Some(now)
-        } else {
-            Some(self.refilled + self.grain)
+        if rest.is_none() && queues.all(VecDeque::is_empty) {
+            return None;
         }
+        let token = match self.tokens {
+            0 => self.refilled + self.grain,
+            _ => now,
+        };
+        Some(rest.map_or(token, |rest| rest.max(token)))
     }
 
     /// Writes waiting.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.queues.iter().map(VecDeque::len).sum()
+        let queued: usize = self.queues.iter().map(VecDeque::len).sum();
+        queued + self.rest.len() + self.coming.len()
     }
 
     /// Whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queues.iter().all(VecDeque::is_empty)
+        self.len() == 0
+    }
+
+    /// Takes wakes into the present turn, or begins another.
+    fn take_in(&mut self, now: Instant) {
+        if self.queues[Class::Wake as usize].is_empty() && self.rest.is_empty() {
+            self.taken = 0;
+        }
+        let room = self.turn.saturating_sub(self.taken).min(self.coming.len());
+        self.taken += room;
+        for (write, is_mine) in self.coming.drain(..room) {
+            if is_mine {
+                self.queues[Class::Wake as usize].push_back(write);
+            } else {
+                self.rest.push_back((now, write));
+            }
+        }
+    }
+
+    /// When it is the turn of the rest; `None` while something else goes before it.
+    fn rest_goes(&self, under_way: usize, now: Instant) -> Option<Instant> {
+        let (since, _) = self.rest.front()?;
+        let latest = *since + TURN;
+        let own = !self.queues[Class::Wake as usize].is_empty();
+        match () {
+            () if now >= latest => Some(now),
+            () if own => None,
+            () if under_way >= MANY => Some(latest),
+            () => Some(self.crowded.map_or(now, |at| latest.min(at + LOOK))),
+        }
     }
 
     fn refill(&mut self, now: Instant) {
@@ -130,10 +217,10 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(10, 10, now);
         budget.push(Class::Event, "event");
-        assert_eq!(budget.next_down_to(Class::Sleep, now), None);
-        assert_eq!(budget.pop_down_to(Class::Sleep, now), None);
+        assert_eq!(budget.next_down_to(Class::Sleep, 0, now), None);
+        assert_eq!(budget.pop_down_to(Class::Sleep, 0, now), None);
         budget.push(Class::Wake, "wake");
-        assert_eq!(budget.pop_down_to(Class::Sleep, now), Some("wake"));
+        assert_eq!(budget.pop_down_to(Class::Sleep, 0, now), Some("wake"));
         assert_eq!(budget.pop(now), Some("event"));
     }
 
@@ -150,6 +237,20 @@ mod tests {
         assert_eq!(sent, 1000);
         let seconds = (now - start).as_secs_f64();
         assert!((19.8..=20.0).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn a_write_that_was_not_begun_costs_nothing() {
+        let now = Instant::now();
+        let mut budget = Budget::new(1, 1, now);
+        budget.push(Class::Wake, "done by another");
+        budget.push(Class::Wake, "wanted");
+        assert_eq!(budget.pop(now), Some("done by another"));
+        budget.give_back();
+        assert_eq!(budget.pop(now), Some("wanted"));
+        budget.give_back();
+        budget.give_back();
+        assert_eq!(budget.tokens, 1, "no more than the burst");
     }
 
     #[test]

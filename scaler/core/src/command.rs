@@ -19,8 +19,6 @@ pub enum Command {
     },
     /// Put it to sleep without waiting for its cooldown, unless it is needed.
     Sleep,
-    /// A busy lease; zero ends it.
-    Busy(Duration),
 }
 
 /// What becomes of a command.
@@ -34,8 +32,6 @@ pub enum Answer {
     Asleep,
     /// The drain before the sleep is under way.
     Draining,
-    /// The lease is set or ended.
-    Leased,
     /// It will not be woken.
     Refused(Refusal),
     /// Its last wakes failed, and the next one is not due.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::act::{SleepReason, Woke};
-use crate::decide::{Decision, Phase, decide, sleeps_at};
+use crate::decide::{Decision, Observation, Phase, decide, sleeps_at};
 use crate::roster::{Roster, Silence};
 use crate::sandbox::Sandbox;
 use crate::why::Why;
@@ -84,29 +84,6 @@ impl Sandbox {
     #[must_use]
     pub fn explain<K: Clone + Ord>(&self, roster: &Roster<K>, now: Instant) -> Explanation {
         let seen = self.observation(roster, now);
-        let why = match decide(&seen, now) {
-            _ if self.is_draining() => Why::Draining,
-            Decision::Stay {
-                why: Why::Asleep, ..
-            }
-            | Decision::Wake(_)
-                if self.is_writing() =>
-            {
-                Why::Writing
-            }
-            // Nobody can say any more how many there are.
-            Decision::Stay {
-                why: Why::InFlight(_) | Why::Parked(_),
-                ..
-            } if seen.silence == Some(Silence::LinkDown) => Why::Silence(Silence::LinkDown),
-            Decision::Stay {
-                why: Why::Cooldown, ..
-            } => sleeps_at(&seen).map_or(Why::Cooldown, |(_, why)| why),
-            Decision::Stay { why, .. } => why,
-            Decision::Wake(cause) => Why::Waking(cause),
-            Decision::AskBusy => Why::AskingBusy,
-            Decision::Sleep(_) => Why::Draining,
-        };
         let view = self.view();
         Explanation {
             state: self.state(now),
@@ -120,7 +97,43 @@ impl Sandbox {
             last_wake: self.last_wake(),
             last_sleep: self.last_sleep(),
             next_sleep: sleeps_at(&seen).map(|(at, _)| at),
-            why,
+            why: self.why(&seen, now),
+        }
+    }
+
+    fn why(&self, seen: &Observation, now: Instant) -> Why {
+        let is_faulty = matches!(seen.phase, Phase::Starting { faulty: true, .. });
+        match decide(seen, now) {
+            _ if self.is_draining() => Why::Draining,
+            Decision::Stay {
+                why: Why::Asleep, ..
+            }
+            | Decision::Wake(_)
+                if self.is_writing() =>
+            {
+                Why::Writing
+            }
+            Decision::Stay {
+                why: why @ Why::Blocked(_),
+                ..
+            } => why,
+            // Whatever keeps it from sleeping: that it does not come up is what there is to know.
+            Decision::Stay { why, .. } if is_faulty => {
+                let fault = self.fault(now);
+                fault.map_or(why, |fault| Why::Faulty(Arc::clone(&fault.reason)))
+            }
+            // Nobody can say any more how many there are.
+            Decision::Stay {
+                why: Why::InFlight(_) | Why::Parked(_),
+                ..
+            } if seen.silence == Some(Silence::LinkDown) => Why::Silence(Silence::LinkDown),
+            Decision::Stay {
+                why: Why::Cooldown, ..
+            } => sleeps_at(seen).map_or(Why::Cooldown, |(_, why)| why),
+            Decision::Stay { why, .. } => why,
+            Decision::Wake(cause) => Why::Waking(cause),
+            Decision::AskBusy => Why::AskingBusy,
+            Decision::Sleep(_) => Why::Draining,
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Busy leases: "I am working though nobody is calling me".
 //!
-//! Three sources, each with one lease of its own; the longest counts. Zero ends the lease of that source
-//! alone. A lease dies with the pod it was given for.
+//! Three sources, each with one lease of its own; the longest counts. What the agent says of itself is kept
+//! here and dies with the pod that said it; zero ends the lease of that source alone. What the API was told
+//! stands on the Sandbox ([`crate::view::SandboxView::busy_until`]), where every replica sees it, and ends with the epoch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Longest lease that may be set at a time.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(86_400);
 
 /// Who set a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +17,7 @@ pub enum Source {
     Header,
     /// The agent, when asked on its busy path.
     Probe,
-    /// Somebody allowed to, through the API.
+    /// Somebody allowed to, on the Sandbox.
     Api,
 }
 
@@ -24,12 +28,12 @@ impl Source {
         match self {
             Self::Header => "the agent said so in a response",
             Self::Probe => "the agent said so when asked",
-            Self::Api => "the API was told so",
+            Self::Api => "its annotation reveille.dev/busy-until says so",
         }
     }
 }
 
-/// The leases of one sandbox.
+/// What the agent of one sandbox said of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
     held: Vec<Lease>,
@@ -38,8 +42,7 @@ pub struct Leases {
 #[derive(Clone, Debug)]
 struct Lease {
     source: Source,
-    /// `None`: of the pod that is still to come.
-    pod: Option<Arc<str>>,
+    pod: Arc<str>,
     until: Instant,
 }
 
@@ -49,33 +52,28 @@ impl Leases {
     pub fn set(
         &mut self,
         source: Source,
-        pod: Option<&Arc<str>>,
+        pod: &Arc<str>,
         present: Option<&Arc<str>>,
         length: Duration,
         now: Instant,
     ) {
-        if let (Some(pod), Some(present)) = (pod, present)
-            && pod != present
-        {
+        if present.is_some_and(|present| present != pod) {
             return;
         }
         self.held.retain(|lease| lease.source != source);
         if let Some(until) = now.checked_add(length).filter(|until| *until > now) {
             self.held.push(Lease {
                 source,
-                pod: pod.cloned(),
+                pod: Arc::clone(pod),
                 until,
             });
         }
     }
 
-    /// Drops what belongs to another pod than the present one; ties what had none to it.
+    /// Drops what belongs to another pod than the present one.
     pub fn see(&mut self, present: Option<&Arc<str>>) {
-        let Some(present) = present else { return };
-        self.held
-            .retain(|lease| lease.pod.as_ref().is_none_or(|pod| pod == present));
-        for lease in &mut self.held {
-            lease.pod.get_or_insert_with(|| Arc::clone(present));
+        if let Some(present) = present {
+            self.held.retain(|lease| lease.pod == *present);
         }
     }
 
@@ -107,14 +105,17 @@ mod tests {
         let (now, (_, pod)) = (Instant::now(), pods());
         let seconds = Duration::from_secs;
         let mut leases = Leases::default();
-        leases.set(Source::Header, Some(&pod), Some(&pod), seconds(60), now);
-        leases.set(Source::Api, Some(&pod), Some(&pod), seconds(30), now);
+        leases.set(Source::Header, &pod, Some(&pod), seconds(60), now);
+        leases.set(Source::Probe, &pod, Some(&pod), seconds(30), now);
         assert_eq!(
             leases.longest(now),
             Some((now + seconds(60), Source::Header))
         );
-        leases.set(Source::Header, Some(&pod), Some(&pod), Duration::ZERO, now);
-        assert_eq!(leases.longest(now), Some((now + seconds(30), Source::Api)));
+        leases.set(Source::Header, &pod, Some(&pod), Duration::ZERO, now);
+        assert_eq!(
+            leases.longest(now),
+            Some((now + seconds(30), Source::Probe))
+        );
         assert_eq!(leases.longest(now + seconds(30)), None);
     }
 
@@ -124,7 +125,7 @@ mod tests {
         let mut leases = Leases::default();
         leases.set(
             Source::Header,
-            Some(&old),
+            &old,
             Some(&old),
             Duration::from_secs(60),
             now,
@@ -144,12 +145,12 @@ mod tests {
         let mut leases = Leases::default();
         leases.set(
             Source::Header,
-            Some(&new),
+            &new,
             Some(&new),
             Duration::from_secs(60),
             now,
         );
-        leases.set(Source::Header, Some(&old), Some(&new), Duration::ZERO, now);
+        leases.set(Source::Header, &old, Some(&new), Duration::ZERO, now);
         assert!(leases.longest(now).is_some());
     }
 }

@@ -7,6 +7,7 @@
 //! Nothing happens outside [`Sandbox::poll`] but noting. One write is under way at a time, whatever asks
 //! for it; a wake wins every tie against a sleep that is not written yet.
 
+mod following;
 mod hearing;
 mod polling;
 mod seeing;
@@ -85,6 +86,8 @@ pub struct Sandbox {
     /// The last ask of an activator.
     asked: Option<(Arc<str>, Instant)>,
     attempt: Option<Box<Attempt>>,
+    /// Since when a wake that this scaler or another has written is on its way.
+    woken: Option<Instant>,
     failures: Option<Box<Failures>>,
     drain: Option<Box<Drain>>,
     /// A sleep whose write got no answer: it may still be done until then.
@@ -138,6 +141,7 @@ impl Sandbox {
             leases: Leases::default(),
             asked: None,
             attempt: None,
+            woken: None,
             failures: None,
             drain: None,
             settling: None,
@@ -212,7 +216,7 @@ impl Sandbox {
         // One that is ready but does not answer who asks is not woken better by another try.
         let up = self.stage == Stage::Awake || self.pod(now).is_some_and(|pod| pod.ready);
         let running = self.view.desired() == Desired::Running;
-        if !up && (attempt.ours || (managed && running)) {
+        if !up && (self.woken.is_some() || (managed && running)) {
             self.hurry = Some(SleepReason::WakeFailed);
         }
         self.asked = None;

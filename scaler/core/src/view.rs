@@ -27,6 +27,10 @@ pub struct SandboxView {
     pub mode: Mode,
     /// Operator's pin.
     pub hold: Option<Hold>,
+    /// The busy lease that stands on it; it ends with the epoch.
+    pub busy_until: Option<Instant>,
+    /// Time since a scaler woke it, if that is the last that one wrote on it.
+    pub woken: Option<Duration>,
     /// Instant of expiry.
     pub expires: Option<Instant>,
     /// It is being deleted.

@@ -180,6 +180,13 @@ pub fn write(view: &View, cause: Cause) -> Option<Write> {
     })
 }
 
+/// Whether the objects still ask for this wake: another scaler may have written it since.
+#[must_use]
+pub fn is_due(view: &View, wake: &Write) -> bool {
+    write(view, Cause::Other)
+        .is_some_and(|due| due.what == wake.what && due.uid == wake.uid && due.epoch == wake.epoch)
+}
+
 /// A wake under way: from the first ask to ready, refused or failed.
 #[derive(Clone, Debug)]
 pub struct Attempt {

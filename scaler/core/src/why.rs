@@ -31,6 +31,8 @@ pub enum Why {
     Waking(Cause),
     /// It starts without our doing.
     Starting,
+    /// It does not come up, for this reason.
+    Faulty(Arc<str>),
     /// A write is under way or queued.
     Writing,
     /// It is being asked for.
@@ -76,6 +78,7 @@ impl Why {
             Self::WakeBackOff(_) => "WakeBackOff",
             Self::Waking(_) => "Waking",
             Self::Starting => "Starting",
+            Self::Faulty(_) => "Faulty",
             Self::Writing => "Writing",
             Self::Asked => "Asked",
             Self::InFlight(_) => "InFlight",
@@ -108,6 +111,7 @@ impl fmt::Display for Why {
             Self::WakeBackOff(reason) => write!(f, "its last wake failed ({reason}), and the next try waits"),
             Self::Waking(cause) => write!(f, "it is being woken, cause {}", cause.as_str()),
             Self::Starting => f.write_str("it is starting"),
+            Self::Faulty(reason) => write!(f, "its pod will not come up: {reason}"),
             Self::Writing => f.write_str("a change of its state is being written"),
             Self::Asked => f.write_str("somebody has just asked for it"),
             Self::InFlight(1) => f.write_str("1 request is in flight"),
@@ -121,7 +125,7 @@ impl fmt::Display for Why {
             Self::Cooldown => f.write_str("it was needed less than cooldownPeriod ago"),
             Self::Unknown => f.write_str("what happened before the scaler listened is not known, so a full cooldownPeriod must pass"),
             Self::Silence(silence) => silence.fmt(f),
-            Self::DrainBackOff => f.write_str("an activator was still sending when it was to sleep; it is asked again shortly"),
+            Self::DrainBackOff => f.write_str("its last sleep did not come about; it is tried again shortly"),
             Self::Draining => f.write_str("it is about to sleep: the activators are asked to stop sending"),
         }
     }

@@ -110,7 +110,7 @@ fn a_sleep_whose_turn_comes_too_late_for_the_gates_is_not_written() {
 }
 
 #[test]
-fn gates_stay_closed_while_a_lost_sleep_may_still_be_written() {
+fn nobody_opens_the_gates_of_a_lost_sleep_since_it_may_have_been_written() {
     let mut world = World::awake();
     world.pass(seconds(30));
     let nonce = world.drain().unwrap();
@@ -122,8 +122,25 @@ fn gates_stay_closed_while_a_lost_sleep_may_still_be_written() {
     assert!(!world.undrained(nonce));
     assert!(world.writes().is_empty());
     world.pass(seconds(6));
-    assert!(world.undrained(nonce), "dead by now");
+    assert!(!world.undrained(nonce), "they run out by themselves");
     assert!(matches!(world.tells()[..], [.., Tell::Waking { .. }]));
+}
+
+#[test]
+fn a_lost_sleep_that_was_written_and_undone_keeps_nobody_waiting() {
+    let mut world = World::awake();
+    world.pass(seconds(30));
+    let nonce = world.drain().unwrap();
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
+    world.pass(seconds(4));
+    world.written(Written::Lost);
+    world.ask();
+    assert!(world.tells().is_empty(), "nobody knows what it will find");
+    world.see_sandbox(|sandbox| sandbox.epoch = 3);
+    assert!(matches!(world.tells()[..], [.., Tell::Waking { .. }]));
+    assert!(!world.undrained(nonce), "what they see opens the gates");
+    assert!(!world.machine.is_draining());
 }
 
 #[test]

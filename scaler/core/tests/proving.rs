@@ -84,6 +84,16 @@ fn a_ready_pod_that_never_answers_fails_at_the_deadline_and_is_left_up() {
 }
 
 #[test]
+fn a_wake_that_failed_leaves_nothing_to_prove() {
+    let mut world = ready_without_probe(World::ask);
+    world.active(0, 1);
+    let deadline = world.next.unwrap() - world.now;
+    world.pass_in_silence(deadline);
+    assert!(matches!(world.tells()[..], [.., Tell::Failed { .. }]));
+    assert_eq!(world.machine.state(world.now), State::Awake, "at once");
+}
+
+#[test]
 fn when_everyone_who_waited_has_left_ready_is_the_end() {
     let mut world = ready_without_probe(World::ask);
     world.pass(Duration::from_millis(500));

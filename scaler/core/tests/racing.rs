@@ -192,3 +192,66 @@ fn after_a_conflict_the_watch_is_waited_for_rather_than_the_write_repeated() {
     world.pass(NS);
     world.begin(Intent::Restore);
 }
+
+#[test]
+fn a_wake_that_another_scaler_writes_while_ours_waits_for_its_turn_is_joined_and_not_written() {
+    let mut world = World::asleep();
+    world.ask();
+    let waiting = world.writes().pop().unwrap();
+    set(&mut world, Mode::Running, 2);
+    assert!(world.tells().contains(&Tell::Waking { epoch: 2 }));
+    assert!(!world.begin_write(&waiting));
+    assert!(world.writes().is_empty());
+    world.settle("pod-1");
+    assert_eq!(world.machine.state(world.now), State::Awake);
+}
+
+#[test]
+fn a_binding_that_another_scaler_wrote_while_ours_waited_is_not_written() {
+    let mut world = World::of(View {
+        sandbox: None,
+        claim: Some(claim_view(true)),
+        pod: None,
+        policy: Some(policy()),
+    });
+    world.ask();
+    let waiting = world.writes().pop().unwrap();
+    world.see(|view| {
+        let claim = view.claim.as_mut().unwrap();
+        (claim.uid, claim.epoch, claim.released) = ("the claim made again".into(), 2, false);
+    });
+    assert!(!world.begin_write(&waiting));
+    assert_eq!(world.machine.state(world.now), State::Waking);
+}
+
+#[test]
+fn a_wake_whose_object_moved_on_and_sleeps_again_while_it_waited_is_asked_for_as_it_is_now() {
+    let mut world = World::asleep();
+    world.ask();
+    let waiting = world.writes().pop().unwrap();
+    set(&mut world, Mode::Suspended, 3);
+    assert!(!world.begin_write(&waiting));
+    assert_eq!(world.begin(Intent::Restore).epoch, 3);
+}
+
+#[test]
+fn who_finds_that_another_woke_it_says_so_and_writes_no_more_however_late_the_watch() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Overtaken(2));
+    assert!(world.tells().contains(&Tell::Waking { epoch: 2 }));
+    for _ in 0..20 {
+        world.ask();
+        world.pass(seconds(1));
+        world.see(|_| {});
+        assert!(world.writes().is_empty(), "the old picture is no news");
+    }
+    world.see(|view| {
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Running, 2);
+        view.pod = Some(pod("pod-1", true));
+    });
+    assert_eq!(world.machine.state(world.now), State::Awake);
+    assert!(world.notes().is_empty(), "the wake is the other's to tell");
+}

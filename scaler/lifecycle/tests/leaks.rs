@@ -27,7 +27,7 @@ spec:
 
 async fn told(watch: &mut Watch, seen: impl Fn(&Change) -> bool) {
     let wait = async { while !seen(&watch.next().await) {} };
-    tokio::time::timeout(Duration::from_secs(60), wait)
+    tokio::time::timeout(Duration::from_secs(120), wait)
         .await
         .expect("a change");
 }
@@ -72,6 +72,7 @@ async fn fifty_cycles_leave_no_process_and_no_file_descriptor() {
     }
     drop(first);
     let mut change = ModeChange {
+        busy_until: None,
         key: SandboxKey::new("default", "alice").unwrap(),
         uid: uid.unwrap(),
         epoch: 0,

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 struct Running {
     statuses: watch::Receiver<Option<PodStatus>>,
@@ -192,7 +192,7 @@ async fn an_unhealthy_end_takes_nothing_from_the_grace_of_the_last_one() {
     let script =
         "trap 'sleep 0.2; exit 7' TERM; echo up >> $DATA/lives; while :; do sleep 0.01; done";
     let probe = json!({"livenessProbe": {"exec": {"command": ["sh", "-c", "test $(wc -l < $DATA/lives) -ge 2"]},
-        "periodSeconds": 1, "failureThreshold": 1}});
+        "periodSeconds": 1, "timeoutSeconds": 30, "failureThreshold": 1}});
     let mut spec = spec(script, &probe);
     spec.termination_grace_period_seconds = Some(1);
     let mut pod = run(&machine, "ill", spec, &data, None);

@@ -16,8 +16,8 @@ use reveille_scaler_core::wake::Refusal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::HoldError;
-use crate::apply::Failure;
+use super::MarkError;
+use crate::apply::{Failure, Mark};
 
 /// One sandbox.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +36,8 @@ pub(crate) struct SandboxState {
     pub(crate) in_flight: u32,
     pub(crate) parked: u32,
     pub(crate) hold: Option<&'static str>,
+    /// The busy lease that was set through the API.
+    pub(crate) busy_until: Option<Timestamp>,
     pub(crate) policy: Option<String>,
     pub(crate) last_wake: Option<LastWake>,
     pub(crate) last_sleep: Option<LastSleep>,
@@ -65,7 +67,6 @@ pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<
         Answer::Waking => (StatusCode::ACCEPTED, "waking"),
         Answer::Asleep => (StatusCode::OK, "asleep"),
         Answer::Draining => (StatusCode::ACCEPTED, "draining"),
-        Answer::Leased => (StatusCode::OK, "leased"),
         Answer::Refused(refusal) => {
             let status = match refusal {
                 Refusal::NotFound => StatusCode::NOT_FOUND,
@@ -108,10 +109,13 @@ pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<
     Ok((status, Json(body)).into_response())
 }
 
-/// A hold was set or taken away.
-pub(super) fn held(key: &SandboxKey, hold: Option<Hold>) -> Response {
-    let hold = hold.map(hold_word);
-    Json(json!({"sandbox": key, "hold": hold})).into_response()
+/// A hold or a busy lease was set or taken away.
+pub(super) fn marked(key: &SandboxKey, mark: Mark) -> Response {
+    let body = match mark {
+        Mark::Hold(hold) => json!({"sandbox": key, "hold": hold.map(hold_word)}),
+        Mark::Lease(until) => json!({"sandbox": key, "outcome": "leased", "busyUntil": until}),
+    };
+    Json(body).into_response()
 }
 
 /// As the annotation says it.
@@ -179,23 +183,27 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "LeaseTooLong", message)
     }
 
-    pub(super) fn hold(key: &SandboxKey, error: HoldError) -> Self {
+    pub(super) fn mark(key: &SandboxKey, error: MarkError) -> Self {
         let conflict = |reason, message| Self::new(StatusCode::CONFLICT, reason, message);
         match error {
-            HoldError::NotFound | HoldError::NotWritten(Failure::NotFound(_)) => {
+            MarkError::NotFound | MarkError::NotWritten(Failure::NotFound(_)) => {
                 Self::not_found(key)
             }
-            HoldError::NoSandbox => conflict(
+            MarkError::NotAwake(why) => conflict(why.reason(), format!("{key}: {why}")),
+            MarkError::NoSandbox => conflict(
                 "NoSandbox",
                 format!(
-                    "{key} is a claim without a Sandbox: there is nothing to pin; wake it first"
+                    "{key} is a claim without a Sandbox: there is nothing to mark; wake it first"
                 ),
             ),
-            HoldError::NotWritten(Failure::Unavailable(message) | Failure::Lost(message)) => {
+            MarkError::NotWritten(Failure::Unavailable(message) | Failure::Lost(message)) => {
                 Self::later("Unavailable", message)
             }
-            HoldError::NotWritten(Failure::Conflict(message)) => conflict("Conflict", message),
-            HoldError::NotWritten(Failure::Denied(message)) => {
+            MarkError::NotWritten(Failure::Conflict(message)) => conflict("Conflict", message),
+            MarkError::NotWritten(error @ Failure::Overtaken(_)) => {
+                conflict("Conflict", error.to_string())
+            }
+            MarkError::NotWritten(Failure::Denied(message)) => {
                 Self::new(StatusCode::FORBIDDEN, "Denied", message)
             }
         }

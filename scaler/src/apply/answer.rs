@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     /// The object is not what the writer thought; look again and decide afresh.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// It was to be woken, and somebody else has done so: it has this epoch.
+    #[error("conflict: it was woken by another, its epoch is {0}")]
+    Overtaken(u64),
     /// It may not be done; asking again does not help.
     #[error("denied: {0}")]
     Denied(String),

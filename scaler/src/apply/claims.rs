@@ -9,18 +9,21 @@
 //! ```
 //! A record is removed beside the claim that it is of only after that was fenced: its epoch is counted on,
 //! so that no deletion that was decided on before, however late it arrives, is done. A release without an
-//! answer leaves the record where it is: the claim may be gone. Leftovers are removed by the leader.
+//! answer leaves the record where it is: the claim may be gone. Leftovers are removed by the leader, and so is
+//! the record of a claim that its own `shutdownPolicy` would have deleted by now.
 
 use http::Method;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reveille_crds::SandboxKey;
+use reveille_crds::facts::busy_until;
 use reveille_crds::names::annotation;
 use reveille_crds::released_claim::ReleasedClaim;
 use reveille_lifecycle::store::ClaimChange;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::answer::Failure;
 use super::call::{Body, Kind};
@@ -162,6 +165,33 @@ impl Writer {
         }
     }
 
+    /// Removes the record of a claim that slept beyond its own end; `claim` is its UID.
+    pub(super) async fn bury(
+        &self,
+        key: &SandboxKey,
+        claim: &str,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let path = Kind::Released.one(key);
+        let record: ReleasedClaim = self.call(Method::GET, &path, None, until).await?;
+        let ends = record.spec.claim.ends();
+        if record.spec.claim_uid != claim || ends.is_none_or(|at| at > Timestamp::now()) {
+            let message = "it is not to be removed any more".to_owned();
+            return Err(Failure::Conflict(message));
+        }
+        let alive = Kind::Claim(self.claims()?).one(key);
+        let alive: Result<Claim, Failure> = self.call(Method::GET, &alive, None, until).await;
+        match alive {
+            Err(Failure::NotFound(_)) => {}
+            Ok(_) => return Err(Failure::Conflict("the claim lives".to_owned())),
+            Err(error) => return Err(error),
+        }
+        self.delete(&path, &Identity::of(&record.metadata), until)
+            .await?;
+        info!(claim = %key, "removed what was kept of {key}: it slept beyond its shutdownTime");
+        Ok(())
+    }
+
     /// Has a claim go on living: counts on its epoch, up to that of the record, so that every deletion of
     /// before fails and nobody who saw the record takes the claim for older; then removes the record.
     async fn keep(
@@ -203,11 +233,13 @@ impl Writer {
                     .map_err(|error| Failure::Conflict(error.to_string()))?;
                 let path = Kind::Sandbox(self.sandboxes()?).one(&key);
                 let sandbox: Seen = self.call(Method::GET, &path, None, until).await?;
-                if sandbox.metadata.uid.as_deref() == Some(uid) {
-                    Ok(())
-                } else {
-                    rebound()
+                if sandbox.metadata.uid.as_deref() != Some(uid) {
+                    return rebound();
                 }
+                if busy_until(&sandbox.metadata) != change.busy_until {
+                    return Err(Failure::Conflict("its busy lease has changed".to_owned()));
+                }
+                Ok(())
             }
             _ => rebound(),
         }

@@ -1,9 +1,10 @@
-//! Writing through the Kubernetes API: the mode and the hold of a Sandbox, the status of a policy.
+//! Writing through the Kubernetes API: the mode, the hold and the busy lease of a Sandbox, the status of a policy.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Failure;
 use super::call::{self, Body, Kind};
-use super::patch::{Fence, Seen, next_epoch, same_object};
+use super::patch::{Fence, Seen, next_epoch};
 use crate::status::continued;
 
 /// An API server that was away may refuse for want of rights for so long, until it has read them all.
@@ -66,7 +67,7 @@ impl Writer {
     }
 
     /// Wakes a Sandbox or puts it to sleep; answers the new epoch. Nearly always one request: only where
-    /// the object is not as ours usually are, it is looked at once before it is patched as it is.
+    /// the object is not as ours usually are, or never was ours, it is looked at and patched as it is.
     pub(super) async fn set_mode(
         &self,
         change: &ModeChange,
@@ -76,13 +77,19 @@ impl Writer {
         let version = self.sandboxes()?;
         let path = Kind::Sandbox(version).one(&change.key);
         let epoch = next_epoch(change.epoch)?;
-        let usual = Fence::usual(change, hold, version);
-        let body = usual.patch(change, version, epoch);
-        let patched = self.patch(&path, Body::JsonPatch, body, until).await;
-        let Err(Failure::Conflict(_)) = patched else {
-            return patched.map(|()| epoch);
-        };
+        // One that was never written by us may have no annotations yet: it is looked at first.
+        if change.epoch > 0 || hold.is_some() || change.busy_until.is_some() {
+            let usual = Fence::usual(change, hold, version);
+            let body = usual.patch(change, version, epoch);
+            let patched = self.patch(&path, Body::JsonPatch, body, until).await;
+            let Err(Failure::Conflict(_)) = patched else {
+                return patched.map(|()| epoch);
+            };
+        }
         let seen: Seen = self.call(Method::GET, &path, None, until).await?;
+        if let Some(epoch) = seen.woken(change, version) {
+            return Err(Failure::Overtaken(epoch));
+        }
         let exact = Fence::exact(&seen, change, hold, version)?;
         let body = exact.patch(change, version, epoch);
         let patched = self.patch(&path, Body::JsonPatch, body, until).await;
@@ -115,11 +122,10 @@ impl Writer {
             )),
             Err(Failure::Conflict(_)) => {
                 let seen: Seen = self.call(Method::GET, &path, None, until).await?;
-                if seen.has_slept(change, version, epoch) {
+                if seen.has_become(change, version, epoch) {
                     Ok(epoch)
-                } else if same_object(&seen.metadata, &change.uid, change.epoch).is_err() {
-                    Err(Failure::Conflict("it has moved on".to_owned()))
                 } else {
+                    // Where it has moved on since, it may have slept in between.
                     Err(lost)
                 }
             }
@@ -144,6 +150,23 @@ impl Writer {
         let metadata = json!({"uid": uid, "annotations": {annotation::HOLD: word}});
         let body = json!({"metadata": metadata});
         self.patch(&path, Body::MergePatch, body, until).await
+    }
+
+    /// Sets a busy lease on an awake Sandbox, or ends it.
+    pub(super) async fn set_lease(
+        &self,
+        key: &SandboxKey,
+        uid: &str,
+        busy_until: Option<Timestamp>,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let version = self.sandboxes()?;
+        let path = Kind::Sandbox(version).one(key);
+        let seen: Seen = self.call(Method::GET, &path, None, until).await?;
+        match seen.lease(uid, busy_until, version)? {
+            Some(body) => self.patch(&path, Body::JsonPatch, body, until).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes what a policy governs, and answers what is there then. Counts and conditions are replaced;

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reveille_crds::change::Hold;
+use reveille_crds::facts::busy_until;
 use reveille_crds::names::annotation;
 use reveille_crds::sandbox::OperatingMode;
 use reveille_kubernetes::discovery::Version;
@@ -43,6 +44,7 @@ pub(super) struct Fence {
     annotated: bool,
     epoch: Value,
     hold: Value,
+    busy_until: Value,
     mode: Value,
 }
 
@@ -57,6 +59,7 @@ impl Fence {
             annotated: true,
             epoch,
             hold: hold.map_or(Value::Null, |hold| json!(hold_word(hold))),
+            busy_until: change.busy_until.map_or(Value::Null, lease_text),
             mode: mode(change.from, version),
         }
     }
@@ -69,10 +72,7 @@ impl Fence {
         version: Version,
     ) -> Result<Self, Failure> {
         same_object(&seen.metadata, &change.uid, change.epoch)?;
-        let present = match version {
-            Version::V1Alpha1 => &seen.spec.replicas,
-            Version::V1Beta1 => &seen.spec.operating_mode,
-        };
+        let present = seen.mode(version);
         let from = mode(change.from, version);
         // Missing means awake in both versions.
         let is_from =
@@ -90,19 +90,26 @@ impl Fence {
         if held != hold {
             return Err(Failure::Conflict("its hold has changed".to_owned()));
         }
+        if busy_until(&seen.metadata) != change.busy_until {
+            return Err(Failure::Conflict("its busy lease has changed".to_owned()));
+        }
         Ok(Self {
             annotated: annotations.is_some(),
             epoch: literal(annotation::EPOCH),
             hold: literal(annotation::HOLD),
+            busy_until: literal(annotation::BUSY_UNTIL),
             mode: present.clone(),
         })
     }
 
-    /// The whole patch; `epoch` is the one it writes.
+    /// The whole patch; `epoch` is the one it writes. A busy lease ends with the epoch it was set in.
     pub(super) fn patch(&self, change: &ModeChange, version: Version, epoch: u64) -> Value {
         let mut operations = self.tests(change, version);
         operations.push(add(field(version), mode(change.to, version)));
         let stamps = stamps(epoch, change.to, change.cause);
+        if !self.busy_until.is_null() {
+            operations.push(remove(&pointer(annotation::BUSY_UNTIL)));
+        }
         if self.annotated {
             operations.extend(
                 stamps
@@ -123,7 +130,6 @@ impl Fence {
     }
 
     fn tests(&self, change: &ModeChange, version: Version) -> Vec<Value> {
-        let test = |path: &str, value: Value| json!({"op": "test", "path": path, "value": value});
         let mut operations = vec![
             test("/metadata/uid", json!(&*change.uid)),
             test("/metadata/deletionTimestamp", Value::Null),
@@ -131,6 +137,8 @@ impl Fence {
         if self.annotated {
             operations.push(test(&pointer(annotation::EPOCH), self.epoch.clone()));
             operations.push(test(&pointer(annotation::HOLD), self.hold.clone()));
+            let lease = pointer(annotation::BUSY_UNTIL);
+            operations.push(test(&lease, self.busy_until.clone()));
         } else {
             operations.push(test("/metadata/annotations", Value::Null));
         }
@@ -140,14 +148,60 @@ impl Fence {
 }
 
 impl Seen {
-    /// Whether this is what the sleep has made of it.
-    pub(super) fn has_slept(&self, change: &ModeChange, version: Version, epoch: u64) -> bool {
-        let present = match version {
+    /// The patch that sets a busy lease on it, or ends it; nothing if there is none to end.
+    pub(super) fn lease(
+        &self,
+        uid: &str,
+        until: Option<Timestamp>,
+        version: Version,
+    ) -> Result<Option<Value>, Failure> {
+        same_object(&self.metadata, uid, epoch_of(&self.metadata))?;
+        let present = self.mode(version);
+        if !present.is_null() && *present != mode(OperatingMode::Running, version) {
+            return Err(Failure::Conflict("it sleeps".to_owned()));
+        }
+        let annotations = self.metadata.annotations.as_ref();
+        let leased = annotations.is_some_and(|all| all.contains_key(annotation::BUSY_UNTIL));
+        let lease = pointer(annotation::BUSY_UNTIL);
+        let operation = match (until.map(lease_text), annotations) {
+            (None, _) if leased => remove(&lease),
+            (None, _) => return Ok(None),
+            (Some(text), Some(_)) => add(&lease, text),
+            (Some(text), None) => add(
+                "/metadata/annotations",
+                json!({annotation::BUSY_UNTIL: text}),
+            ),
+        };
+        let mut operations = vec![
+            test("/metadata/uid", json!(uid)),
+            test("/metadata/deletionTimestamp", Value::Null),
+            test(field(version), present.clone()),
+        ];
+        if annotations.is_none() {
+            operations.push(test("/metadata/annotations", Value::Null));
+        }
+        operations.push(operation);
+        Ok(Some(Value::Array(operations)))
+    }
+
+    fn mode(&self, version: Version) -> &Value {
+        match version {
             Version::V1Alpha1 => &self.spec.replicas,
             Version::V1Beta1 => &self.spec.operating_mode,
-        };
+        }
+    }
+
+    /// The epoch at which another has woken what was to be woken, if so.
+    pub(super) fn woken(&self, change: &ModeChange, version: Version) -> Option<u64> {
+        let epoch = epoch_of(&self.metadata);
+        let is_newer = epoch > change.epoch && change.to == OperatingMode::Running;
+        (is_newer && self.has_become(change, version, epoch)).then_some(epoch)
+    }
+
+    /// Whether this is what the change was to make of it.
+    pub(super) fn has_become(&self, change: &ModeChange, version: Version, epoch: u64) -> bool {
         same_object(&self.metadata, &change.uid, epoch).is_ok()
-            && *present == mode(change.to, version)
+            && *self.mode(version) == mode(change.to, version)
     }
 }
 
@@ -208,6 +262,19 @@ const fn field(version: Version) -> &'static str {
         Version::V1Alpha1 => "/spec/replicas",
         Version::V1Beta1 => "/spec/operatingMode",
     }
+}
+
+/// As we write it: whole seconds.
+fn lease_text(until: Timestamp) -> Value {
+    json!(until.to_string())
+}
+
+fn test(path: &str, value: Value) -> Value {
+    json!({"op": "test", "path": path, "value": value})
+}
+
+fn remove(path: &str) -> Value {
+    json!({"op": "remove", "path": path})
 }
 
 /// `add` replaces what is there, and is right where nothing is.

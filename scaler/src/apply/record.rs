@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reveille_crds::names::{annotation, label};
 use reveille_crds::released_claim::{ReleasedClaim, ReleasedClaimSpec, RememberedClaim};
 use reveille_crds::sandbox::OperatingMode;
@@ -91,12 +91,7 @@ pub(super) fn recreate(
     change: &ClaimChange,
     epoch: u64,
 ) -> Result<Value, Failure> {
-    let expires = claim
-        .spec
-        .get("lifecycle")
-        .and_then(|it| it.get("shutdownTime"));
-    let expires: Option<Time> = expires.and_then(|at| serde_json::from_value(at.clone()).ok());
-    if expires.is_some_and(|at| at.0 <= Timestamp::now()) {
+    if claim.expires().is_some_and(|at| at <= Timestamp::now()) {
         let message = "the claim has expired: its shutdownTime has passed".to_owned();
         return Err(Failure::Denied(message));
     }

@@ -4,6 +4,7 @@
 mod claims;
 mod crashes;
 mod denials;
+mod leases;
 mod modes;
 mod silence;
 mod telling;
@@ -192,6 +193,7 @@ fn change(bench: &Bench, object: &Value, epoch: u64, to: OperatingMode) -> ModeC
         OperatingMode::Suspended => OperatingMode::Running,
     };
     ModeChange {
+        busy_until: None,
         key: bench.key(name),
         uid: uid(object).into(),
         epoch,

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reveille_crds::SandboxKey;
-use reveille_crds::change::Hold;
 use reveille_crds::message::ToActivator;
 use reveille_crds::names::DEFAULT_PORT;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_scaler_core::act::Write;
-use reveille_scaler_core::budget::Class;
+use reveille_scaler_core::budget::{Class, is_mine};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::records::Removal;
 use super::{Fleet, now};
-use crate::api::HoldError;
-use crate::apply::{Event, Failure};
+use crate::api::MarkError;
+use crate::apply::{Event, Failure, Mark};
 use crate::observe::Clocks;
 use crate::{apply, busy_probe};
 
@@ -29,26 +29,28 @@ const INFORMING: usize = 16;
 /// Questions to agents under way at a time: each is one connection for at most 2 s.
 const QUESTIONS: usize = 64;
 
-/// A write waiting for its turn: one per target, one per policy, one per leftover, and a bounded number of
+/// A write waiting for its turn: one per target, one per policy, one per record, and a bounded number of
 /// events.
 pub(super) enum Job {
     Write {
         key: SandboxKey,
         write: Write,
+        /// A wake that this scaler writes before others do.
+        is_mine: bool,
     },
     Status {
         policy: SandboxKey,
     },
-    Collect {
+    Remove {
         claim: SandboxKey,
-        leftover: Arc<str>,
+        removal: Removal,
     },
     Event(Box<Event>),
-    Hold {
+    Mark {
         sandbox: SandboxKey,
         uid: Arc<str>,
-        hold: Option<Hold>,
-        reply: oneshot::Sender<Result<(), HoldError>>,
+        mark: Mark,
+        reply: oneshot::Sender<Result<(), MarkError>>,
     },
 }
 
@@ -57,13 +59,14 @@ pub(super) enum Done {
     Written {
         key: SandboxKey,
         write: Write,
+        is_mine: bool,
         done: Result<u64, Failure>,
     },
     Status {
         policy: SandboxKey,
         done: Result<Option<Box<ScaledSandboxStatus>>, Failure>,
     },
-    Collected {
+    Removed {
         claim: SandboxKey,
         done: Result<(), Failure>,
     },
@@ -73,23 +76,24 @@ pub(super) enum Done {
         pod: Arc<str>,
         answer: Option<Duration>,
     },
-    Held,
+    Marked,
 }
 
 impl Fleet {
     pub(super) fn queue_write(&mut self, key: &SandboxKey, write: Write) {
-        let class = if write.what.is_wake() {
-            Class::Wake
-        } else {
-            Class::Sleep
+        let is_wake = write.what.is_wake();
+        let is_mine = is_wake && is_mine(key.name(), self.led);
+        let key = key.clone();
+        let job = Job::Write {
+            key,
+            write,
+            is_mine,
         };
-        self.budget.push(
-            class,
-            Job::Write {
-                key: key.clone(),
-                write,
-            },
-        );
+        if is_wake {
+            self.budget.push_wake(job, is_mine, now());
+        } else {
+            self.budget.push(Class::Sleep, job);
+        }
     }
 
     pub(super) fn may_write(&self) -> bool {
@@ -108,9 +112,13 @@ impl Fleet {
     /// Starts whatever may start now, and hands over what the carrier takes.
     pub(super) fn work(&mut self, to_activators: &mpsc::Sender<ToActivator>) {
         while self.may_write()
-            && let Some(job) = self.budget.pop_down_to(self.last_class(), now())
+            && let Some(job) = self
+                .budget
+                .pop_down_to(self.last_class(), self.waking, now())
         {
-            self.begin(job);
+            if !self.begin(job) {
+                self.budget.give_back();
+            }
         }
         while self.asking < QUESTIONS
             && let Some((key, pod)) = self.to_ask.pop_front()
@@ -128,42 +136,53 @@ impl Fleet {
         }
     }
 
-    fn begin(&mut self, job: Job) {
+    /// Begins it; false: it is not to be done any more.
+    fn begin(&mut self, job: Job) -> bool {
         let (objects, limit) = (self.objects.clone(), self.config.write_timeout);
         match job {
-            Job::Write { key, write } => return self.begin_write(key, write),
-            Job::Hold {
+            Job::Write {
+                key,
+                write,
+                is_mine,
+            } => return self.begin_write(key, write, is_mine),
+            Job::Mark {
                 sandbox,
                 uid,
-                hold,
+                mark,
                 reply,
             } => {
                 self.writing += 1;
                 self.doing.spawn(async move {
-                    let done = apply::hold(&objects, &sandbox, &uid, hold, limit).await;
-                    drop(reply.send(done.map_err(HoldError::NotWritten)));
-                    Done::Held
+                    let done = apply::mark(&objects, &sandbox, &uid, mark, limit).await;
+                    drop(reply.send(done.map_err(MarkError::NotWritten)));
+                    Done::Marked
                 });
-                return;
+                return true;
             }
             Job::Status { policy } => {
                 let wall = Clocks::read().wall;
                 let leads = self.config.leader.leads();
                 let Some(due) = self.tallies.begin(&policy, leads, &self.index, wall) else {
-                    return;
+                    return false;
                 };
                 self.doing.spawn(async move {
                     let done = apply::status(&objects, &policy, due.status, due.again, limit).await;
                     Done::Status { policy, done }
                 });
             }
-            Job::Collect { claim, .. } if !self.config.leader.leads() => {
-                return self.collected(&claim);
+            Job::Remove { claim, .. } if !self.config.leader.leads() => {
+                self.removed(&claim);
+                return false;
             }
-            Job::Collect { claim, leftover } => {
+            Job::Remove { claim, removal } => {
                 self.doing.spawn(async move {
-                    let done = apply::collect(&objects, &claim, &leftover, limit).await;
-                    Done::Collected { claim, done }
+                    let done = match removal {
+                        Removal::Leftover(record) => {
+                            apply::collect(&objects, &claim, &record, limit).await
+                        }
+                        Removal::Ended(uid, _) => apply::bury(&objects, &claim, &uid, limit).await,
+                    };
+                    Done::Removed { claim, done }
                 });
             }
             Job::Event(event) => {
@@ -174,20 +193,22 @@ impl Fleet {
         }
         self.informing += 1;
         self.writing += 1;
+        true
     }
 
-    fn begin_write(&mut self, key: SandboxKey, write: Write) {
+    fn begin_write(&mut self, key: SandboxKey, write: Write, is_mine: bool) -> bool {
         // What was heard since it was queued may have ended its sleep, and leading may have ended.
         self.look_at_lead();
         self.touch(&key);
         let Some(entry) = self.entries.get_mut(&key) else {
-            return;
+            return false;
         };
         // Decided on at the same instant as the write: whoever is suspended in between comes too late.
         let now = now();
         let until = tokio::time::Instant::from_std(now + self.config.write_timeout);
         if !entry.machine.begin_write(&write, now) {
-            return self.touch(&key);
+            self.touch(&key);
+            return false;
         }
         let change = self
             .index
@@ -195,13 +216,20 @@ impl Fleet {
             .and_then(|target| apply::address(&write, &target));
         let objects = self.objects.clone();
         self.writing += 1;
+        self.waking += usize::from(is_mine);
         self.doing.spawn(async move {
             let done = match &change {
                 Some(change) => apply::write(&objects, change, until).await,
                 None => Err(Failure::NotFound("it is gone".to_owned())),
             };
-            Done::Written { key, write, done }
+            Done::Written {
+                key,
+                write,
+                is_mine,
+                done,
+            }
         });
+        true
     }
 
     fn ask(&mut self, key: SandboxKey, pod: Arc<str>) {
@@ -231,7 +259,13 @@ impl Fleet {
     /// Takes back what a task brought.
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Written { key, write, done } => {
+            Done::Written {
+                key,
+                write,
+                is_mine,
+                done,
+            } => {
+                self.waking = self.waking.saturating_sub(usize::from(is_mine));
                 self.wrote(write.what.as_str(), &done);
                 if let Err(error) = &done {
                     debug!(sandbox = %key, what = write.what.as_str(), %error, "was not written");
@@ -252,11 +286,11 @@ impl Fleet {
                     }
                 }
             }
-            Done::Collected { claim, done } => {
+            Done::Removed { claim, done } => {
                 self.informed("collect", &done);
-                self.collected(&claim);
+                self.removed(&claim);
                 if let Err(error) = done {
-                    debug!(%claim, %error, "the record beside a claim was not removed");
+                    debug!(%claim, %error, "the record of a claim was not removed");
                 }
             }
             Done::Told(done) => {
@@ -272,7 +306,7 @@ impl Fleet {
                     self.touch(&key);
                 }
             }
-            Done::Held => self.writing = self.writing.saturating_sub(1),
+            Done::Marked => self.writing = self.writing.saturating_sub(1),
         }
     }
 

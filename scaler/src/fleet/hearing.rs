@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reveille_crds::SandboxKey;
-use reveille_crds::change::Hold;
 use reveille_crds::message::{Activity, DrainReply, Ready, ToActivator, ToScaler, Wake};
 use reveille_scaler_core::budget::Class;
 use reveille_scaler_core::command::{Answer, Command};
@@ -14,8 +13,8 @@ use tracing::{debug, info};
 
 use super::doing::Job;
 use super::{Fleet, now};
-use crate::api::{HoldError, Request};
-use crate::apply::Severity;
+use crate::api::{MarkError, Request};
+use crate::apply::{Mark, Severity};
 use crate::observe::{self, Clocks};
 
 impl Fleet {
@@ -142,7 +141,7 @@ impl Fleet {
             } => {
                 drop(reply.send(self.command(&key, command)));
             }
-            Request::Hold { key, hold, reply } => self.hold(&key, hold, reply),
+            Request::Mark { key, mark, reply } => self.mark(&key, mark, reply),
         }
     }
 
@@ -171,26 +170,36 @@ impl Fleet {
         Some((answer, epoch))
     }
 
-    fn hold(
+    fn mark(
         &mut self,
         key: &SandboxKey,
-        hold: Option<Hold>,
-        reply: oneshot::Sender<Result<(), HoldError>>,
+        mark: Mark,
+        reply: oneshot::Sender<Result<(), MarkError>>,
     ) {
-        let Some(target) = self.index.target(key).filter(|target| target.key == *key) else {
-            drop(reply.send(Err(HoldError::NotFound)));
-            return;
-        };
-        let Some((sandbox, facts)) = target.sandbox else {
-            drop(reply.send(Err(HoldError::NoSandbox)));
-            return;
-        };
-        let job = Job::Hold {
-            sandbox,
-            uid: Arc::clone(&facts.uid),
-            hold,
-            reply,
-        };
-        self.budget.push(Class::Wake, job);
+        match self.marked(key, mark) {
+            Ok((sandbox, uid)) => {
+                let job = Job::Mark {
+                    sandbox,
+                    uid,
+                    mark,
+                    reply,
+                };
+                self.budget.push(Class::Wake, job);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The Sandbox that is to be marked, and its UID.
+    fn marked(&self, key: &SandboxKey, mark: Mark) -> Result<(SandboxKey, Arc<str>), MarkError> {
+        let target = self.index.target(key).filter(|target| target.key == *key);
+        let entry = self.entries.get(key);
+        let (target, entry) = target.zip(entry).ok_or(MarkError::NotFound)?;
+        if matches!(mark, Mark::Lease(_)) {
+            let may = entry.machine.may_lease(now());
+            may.map_err(MarkError::NotAwake)?;
+        }
+        let (sandbox, facts) = target.sandbox.ok_or(MarkError::NoSandbox)?;
+        Ok((sandbox, Arc::clone(&facts.uid)))
     }
 }

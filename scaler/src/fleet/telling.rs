@@ -67,9 +67,9 @@ impl Fleet {
     pub(super) fn describe(&self, key: &SandboxKey, entry: &Entry, clocks: Clocks) -> SandboxState {
         let told = entry.machine.explain(&self.roster, clocks.now);
         let target = self.index.target(key);
-        let hold = target
-            .as_ref()
-            .and_then(|target| target.sandbox.as_ref()?.1.hold);
+        let sandbox = target.as_ref().and_then(|target| target.sandbox.as_ref());
+        let hold = sandbox.and_then(|(_, facts)| facts.hold);
+        let busy_until = sandbox.and_then(|(_, facts)| facts.busy_until.as_deref().copied());
         let policy = target
             .and_then(|target| target.policy)
             .map(|(policy, _)| policy.name().to_owned());
@@ -86,6 +86,7 @@ impl Fleet {
             in_flight: told.in_flight,
             parked: told.parked,
             hold: hold.map(hold_word),
+            busy_until: busy_until.filter(|until| *until > clocks.wall),
             policy,
             last_wake: told.last_wake.map(|(at, woke)| LastWake {
                 at: clocks.timestamp(at),

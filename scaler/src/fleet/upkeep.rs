@@ -1,5 +1,5 @@
 //! What the leader does besides putting to sleep: the status of policies, and the records of claims that
-//! live again. And what everyone tells the users of the API: events.
+//! live again or have ended. And what everyone tells the users of the API: events.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,24 +8,18 @@ use reveille_crds::SandboxKey;
 use reveille_crds::index::Target;
 use reveille_scaler_core::budget::Class;
 
+use super::Fleet;
 use super::doing::Job;
-use super::{Fleet, now};
+use super::records::Removal;
 use crate::apply::{Event, Severity};
+use crate::observe::Clocks;
 
 /// Events that wait for their turn; what comes on top is dropped. At 50 writes a second 256 are five
 /// seconds' worth, 300 bytes each.
 const EVENTS: usize = 256;
-/// A record beside a claim is left alone for so many write timeouts: the release or the binding that it is
-/// part of has ended by then, whoever began it.
+/// A record that is to be removed is left alone for so many write timeouts: the release or the binding that
+/// it may be part of has ended by then, whoever began it.
 const SETTLED: u32 = 3;
-
-/// A record of a claim that lives.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    uid: Arc<str>,
-    /// When to remove it; none while that is under way.
-    due: Option<Instant>,
-}
 
 impl Fleet {
     pub(super) fn push_status(&mut self) {
@@ -39,9 +33,8 @@ impl Fleet {
         if !self.led {
             return None;
         }
-        let leftover = self.leftovers.values().filter_map(|leftover| leftover.due);
-        let leftover = leftover.min();
-        self.tallies.due().into_iter().chain(leftover).min()
+        let record = self.records.next();
+        self.tallies.due().into_iter().chain(record).min()
     }
 
     /// Does what is due.
@@ -52,12 +45,9 @@ impl Fleet {
         if self.tallies.due().is_some_and(|due| due <= now) {
             self.push_status();
         }
-        for (claim, leftover) in &mut self.leftovers {
-            if leftover.due.take_if(|due| *due <= now).is_some() {
-                let (claim, leftover) = (claim.clone(), Arc::clone(&leftover.uid));
-                self.budget
-                    .push(Class::Status, Job::Collect { claim, leftover });
-            }
+        while let Some((claim, removal)) = self.records.take(now) {
+            self.budget
+                .push(Class::Status, Job::Remove { claim, removal });
         }
     }
 
@@ -68,28 +58,37 @@ impl Fleet {
         }
     }
 
-    /// Remembers a record beside a claim, from when it is first seen.
-    pub(super) fn see_leftover(&mut self, key: &SandboxKey, target: Option<&Target>) {
-        let claim = target.and_then(|target| target.claim.as_ref());
-        let uid = claim.and_then(|(_, facts)| facts.leftover.clone());
-        match (uid, self.leftovers.get(key)) {
-            (Some(uid), Some(known)) if known.uid == uid => {}
-            (Some(uid), _) => {
-                let due = Some(now() + self.config.write_timeout * SETTLED);
-                self.leftovers.insert(key.clone(), Leftover { uid, due });
+    /// Remembers a record that is to be removed, from when it is first seen to be so.
+    pub(super) fn see_record(&mut self, key: &SandboxKey, target: Option<&Target>) {
+        let facts = target.and_then(|target| target.claim.as_ref());
+        let removal = facts.and_then(|(_, facts)| match (&facts.leftover, &facts.ends) {
+            (Some(record), _) => Some(Removal::Leftover(Arc::clone(record))),
+            (None, Some(ends)) if facts.released && !facts.deleting => {
+                Some(Removal::Ended(Arc::clone(&facts.uid), **ends))
             }
-            (None, Some(_)) => {
-                self.leftovers.remove(key);
-            }
-            (None, None) => {}
-        }
+            _ => None,
+        });
+        let removal = removal.map(|removal| {
+            let due = self.removable(&removal);
+            (removal, due)
+        });
+        self.records.see(key, removal);
     }
 
     /// One was removed, or not: again after a while, if it is still seen by then.
-    pub(super) fn collected(&mut self, claim: &SandboxKey) {
-        if let Some(leftover) = self.leftovers.get_mut(claim) {
-            leftover.due = Some(now() + self.config.write_timeout * SETTLED);
+    pub(super) fn removed(&mut self, claim: &SandboxKey) {
+        if let Some(due) = self.records.get(claim).map(|it| self.removable(it)) {
+            self.records.again(claim, due);
         }
+    }
+
+    fn removable(&self, removal: &Removal) -> Instant {
+        let clocks = Clocks::read();
+        let from = match removal {
+            Removal::Leftover(_) => None,
+            Removal::Ended(_, ends) => clocks.instant(*ends),
+        };
+        from.unwrap_or(clocks.now) + self.config.write_timeout * SETTLED
     }
 
     /// Publishes an event about a target, unless too many wait.

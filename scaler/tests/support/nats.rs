@@ -2,35 +2,51 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Time for the server to start.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(90);
 
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    port: Port,
     _home: TempDir,
+}
+
+/// A port that nobody else gets while this lives, also while no server listens.
+#[derive(Clone)]
+pub(crate) struct Port {
+    number: u16,
+    /// Bound and not listening: with `SO_REUSEADDR` on both, a server can still have the port.
+    _held: Arc<TcpSocket>,
+}
+
+impl Port {
+    fn free() -> Self {
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self {
+            number: held.local_addr().unwrap().port(),
+            _held: Arc::new(held),
+        }
+    }
 }
 
 impl Server {
     /// Starts on a free port.
     pub(crate) async fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Self::start_on(port).await
+        Self::start_on(Port::free()).await
     }
 
-    pub(crate) async fn start_on(port: u16) -> Self {
+    pub(crate) async fn start_on(port: Port) -> Self {
         let home = tempfile::tempdir().unwrap();
         let child = Command::new(binary())
-            .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--addr", "127.0.0.1", "--port", &port.number.to_string()])
             .current_dir(home.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -41,8 +57,9 @@ impl Server {
             port,
             _home: home,
         };
+        let number = server.port.number;
         let up = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            while TcpStream::connect(("127.0.0.1", number)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -52,12 +69,12 @@ impl Server {
         server
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn port(&self) -> Port {
+        self.port.clone()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port.number)
     }
 }
 

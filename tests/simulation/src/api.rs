@@ -24,12 +24,14 @@ pub(crate) struct Api {
 /// What a scaler writes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Write {
-    /// PATCH of a Sandbox: test uid, epoch, mode, hold; set the other mode, epoch + 1.
+    /// PATCH of a Sandbox: test uid, epoch, mode, hold, and for a sleep the busy lease; set the other mode,
+    /// epoch + 1, no lease.
     Mode {
         sandbox: Name,
         uid: Uid,
         epoch: u64,
         hold: Option<Hold>,
+        busy_until: Option<Instant>,
         to: Mode,
     },
     /// A claim is remembered and deleted: expects its uid and epoch, and that it is still bound to that
@@ -190,6 +192,32 @@ impl Api {
         }
     }
 
+    /// PATCH of a Sandbox that changes the epoch alone, under the fence of that write.
+    ///
+    /// # Errors
+    /// If the object is not there or is not as the write expects.
+    pub(crate) fn keep(&mut self, write: &Write) -> Result<u64, Refusal> {
+        let Write::Mode {
+            sandbox,
+            uid,
+            epoch,
+            hold,
+            busy_until,
+            to,
+        } = write
+        else {
+            return Err(Refusal::NotFound);
+        };
+        let present = self.objects.sandboxes.get(sandbox);
+        let present = present.ok_or(Refusal::NotFound)?;
+        let fits = present.uid == *uid && present.epoch == *epoch && present.mode != *to;
+        if !fits || present.hold != *hold || present.busy_until != *busy_until {
+            return Err(Refusal::Conflict);
+        }
+        self.edit_sandbox(sandbox, |sandbox| sandbox.epoch += 1);
+        Ok(epoch + 1)
+    }
+
     /// PATCH of a Sandbox.
     ///
     /// # Errors
@@ -199,12 +227,15 @@ impl Api {
         write: &Write,
         is_fenced: bool,
         tests_hold: bool,
+        tests_lease: bool,
+        now: Instant,
     ) -> Result<u64, Refusal> {
         let Write::Mode {
             sandbox,
             uid,
             epoch,
             hold,
+            busy_until,
             to,
         } = write
         else {
@@ -213,13 +244,17 @@ impl Api {
         let present = self.objects.sandboxes.get(sandbox);
         let present = present.ok_or(Refusal::NotFound)?;
         let fits = present.uid == *uid && present.epoch == *epoch && present.mode != *to;
-        if (!fits || (tests_hold && present.hold != *hold)) && is_fenced {
+        let is_leased = *to == Mode::Suspended && present.busy_until != *busy_until;
+        let is_other = (tests_hold && present.hold != *hold) || (tests_lease && is_leased);
+        if (!fits || is_other) && is_fenced {
             return Err(Refusal::Conflict);
         }
         let next = present.epoch + 1;
         self.edit_sandbox(sandbox, |sandbox| {
             sandbox.mode = *to;
             sandbox.epoch = next;
+            sandbox.busy_until = None;
+            sandbox.woken = (*to == Mode::Running).then_some(now);
         });
         Ok(next)
     }

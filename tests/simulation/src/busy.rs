@@ -1,9 +1,10 @@
-//! Busy leases: what agents said, and who heard it.
+//! Busy leases: what agents said, and who heard it; what a scaler was asked for stands on the Sandbox.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_scaler_core::command::Command;
+use reveille_scaler_core::view::Mode;
 use reveille_scaler_core::wake::Cause;
 
 use crate::objects::{Name, Uid};
@@ -110,11 +111,21 @@ impl World {
     pub(crate) fn operator_command(&mut self, choice: u8) -> Command {
         match choice {
             7 => Command::Sleep,
-            8 => Command::Wake {
+            _ => Command::Wake {
                 cause: Cause::Api,
                 waiting: 0,
             },
-            _ => Command::Busy(self.sim.up_to(LEASE)),
         }
+    }
+
+    /// Somebody asks a scaler, whichever, for a busy lease, which writes it on what is awake.
+    pub(crate) fn ask_for_lease(&mut self, name: &Name) {
+        let until = Some(self.sim.now() + self.sim.up_to(LEASE));
+        self.sim.coverage.leases_written += 1;
+        self.api.edit_sandbox(name, |sandbox| {
+            if sandbox.mode == Mode::Running {
+                sandbox.busy_until = sandbox.busy_until.max(until);
+            }
+        });
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use reveille_scaler_core::act::Written;
 use reveille_scaler_core::sandbox::Rules;
+use reveille_scaler_core::view::Mode;
 
 use crate::api::{Refusal, Write};
 use crate::mutant::Mutant;
@@ -23,8 +24,11 @@ use crate::writes::Pending;
 /// The next request of a write.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Stage {
-    /// The only one.
+    /// The only one, if it gets an answer.
     Patch,
+    /// PATCH of the epoch alone, and a GET, after a sleep without an answer.
+    Keep,
+    See,
     /// GET of a claim and its Sandbox before a release.
     Look,
     Remember {
@@ -78,7 +82,7 @@ impl Stage {
 }
 
 impl Done {
-    fn then(stage: Stage) -> Self {
+    pub(crate) fn then(stage: Stage) -> Self {
         Self {
             result: None,
             next: Next::Then(stage),
@@ -92,7 +96,7 @@ impl Done {
         }
     }
 
-    fn over(fate: Written) -> Self {
+    pub(crate) fn over(fate: Written) -> Self {
         Self {
             result: None,
             next: Next::Done(fate),
@@ -109,18 +113,36 @@ impl World {
             _ => false,
         };
         match &pending.write {
+            Write::Mode { .. } if pending.stage != Stage::Patch => self.serve_sure(pending),
             Write::Mode { .. } => {
                 let tests_hold = self.sim.mutant != Some(Mutant::HoldUnfenced);
-                let result = self.api.patch(&pending.write, !is_ignored, tests_hold);
-                let fate = result.map_or(Written::Conflict, Written::Done);
+                let tests_lease = self.sim.mutant != Some(Mutant::LeaseUnfenced);
+                let (now, write) = (self.sim.now(), &pending.write);
+                let result = self
+                    .api
+                    .patch(write, !is_ignored, tests_hold, tests_lease, now);
+                let fate = result.map(Written::Done);
                 Done {
                     result: Some(result),
-                    next: Next::Done(fate),
+                    next: Next::Done(fate.unwrap_or_else(|_| self.refused(&pending.write))),
                 }
             }
             Write::Release { .. } => self.serve_release(pending, !is_ignored),
             Write::Bind { claim, uid, epoch } => self.serve_bind(pending, claim, uid, *epoch),
             Write::Collect { claim, .. } => self.serve_memory(claim, &pending.stage),
+        }
+    }
+
+    /// Who was refused looks at the object: another may have woken it.
+    fn refused(&self, write: &Write) -> Written {
+        let (uid, epoch) = write.fence();
+        match self.api.before(write) {
+            Some((present, there, Mode::Running))
+                if write.wakes() && present == *uid && there > epoch =>
+            {
+                Written::Overtaken(there)
+            }
+            _ => Written::Conflict,
         }
     }
 

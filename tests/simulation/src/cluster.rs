@@ -359,6 +359,8 @@ pub(crate) fn cold(uid: Uid, claim: Option<&Name>, has_volumes: bool, now: Insta
         epoch: 0,
         mode: Mode::Running,
         hold: None,
+        busy_until: None,
+        woken: None,
         expires: None,
         deleting: false,
         pool_member: false,

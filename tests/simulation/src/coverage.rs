@@ -54,6 +54,8 @@ coverage! {
     fell_silent,
     /// Busy leases set by a response.
     leases,
+    /// Busy leases written on a Sandbox.
+    leases_written,
     /// Agents asked whether they are busy.
     agents_asked,
     /// Wakes sent by activators.
@@ -88,6 +90,10 @@ coverage! {
     writes_lost,
     /// Writes done whose answer never came.
     results_lost,
+    /// Sleeps held back on their way beyond their time.
+    writes_held,
+    /// Sleeps without an answer that were made sure not to be done.
+    sleeps_made_sure,
     /// Messages that never arrived.
     messages_lost,
     /// Messages that arrived twice.
@@ -108,6 +114,8 @@ coverage! {
     writes_stuck,
     /// Processes that lost the API server for a while.
     offline,
+    /// Scalers whose watches did not run for a while.
+    blinded,
     /// Scalers for which the API server was too slow to renew a lease.
     leases_cut,
     /// Watches that broke.

@@ -1,5 +1,5 @@
-//! The twelve invariants of `DESIGN.md` §4, and four of what only several scalers and a real API bring
-//! with them, each a named check after every step.
+//! Twelve invariants of sandboxes and their requests, and four of what only several scalers and a real API
+//! bring with them, each a named check after every step.
 
 mod leaders;
 mod sandboxes;
@@ -63,7 +63,7 @@ pub struct Violation {
 type Check = fn(&World) -> Result<(), String>;
 
 impl Invariant {
-    /// All of them, in the order of the design; those that it does not number come last.
+    /// All of them, in the order of their numbers.
     pub const ALL: [Self; 16] = [
         Self::TicketEndsOnceInTime,
         Self::WaitersAreHeard,

@@ -1,4 +1,4 @@
-//! What activators and scalers say to each other, in the cores' own words (`DESIGN.md` §3.2).
+//! What activators and scalers say to each other, in the cores' own words.
 
 use std::sync::Arc;
 use std::time::Duration;

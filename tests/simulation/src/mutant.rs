@@ -33,6 +33,8 @@ pub enum Mutant {
     HoldStripped,
     /// A mode is written without testing the operator's hold.
     HoldUnfenced,
+    /// A sleep is written without testing the busy lease.
+    LeaseUnfenced,
     /// A scaler that was suspended before it sent a write gives it its whole time from there on.
     DeadlineAnew,
     /// Another's lease is judged by the time that is written in it, against a clock that goes ahead.
@@ -57,11 +59,15 @@ pub enum Mutant {
     MemoryTakenBack,
     /// A claim counts as gone as soon as one of two watches shows so.
     ClaimsNotHeld,
+    /// A scaler whose watches do not run puts to sleep as if it saw.
+    BlindLeader,
+    /// A sleep without an answer is left to itself.
+    LostSleepLeft,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -76,6 +82,7 @@ impl Mutant {
         Self::LastComeFirst,
         Self::HoldStripped,
         Self::HoldUnfenced,
+        Self::LeaseUnfenced,
         Self::DeadlineAnew,
         Self::ElectionByWallClock,
         Self::ElectionWithoutMargin,
@@ -88,6 +95,8 @@ impl Mutant {
         Self::CollectUntouched,
         Self::MemoryTakenBack,
         Self::ClaimsNotHeld,
+        Self::BlindLeader,
+        Self::LostSleepLeft,
     ];
 
     /// The invariant that it breaks.
@@ -97,7 +106,7 @@ impl Mutant {
             Self::TicketsNeverExpire => Invariant::TicketEndsOnceInTime,
             Self::WakesNotRepeated => Invariant::WaitersAreHeard,
             Self::WakePerAsk => Invariant::OneWakeForAll,
-            Self::DrainForged => Invariant::NoSleepInUse,
+            Self::DrainForged | Self::LostSleepLeft => Invariant::NoSleepInUse,
             Self::EverythingResent => Invariant::SentOnce,
             Self::AddressRemembered | Self::TerminatingAccepted | Self::BlindTrusted => {
                 Invariant::RightPod
@@ -107,11 +116,11 @@ impl Mutant {
             Self::CooldownTimerLost => Invariant::QuietSleeps,
             Self::StrangersRemembered => Invariant::MemoryBounded,
             Self::LastComeFirst => Invariant::FirstComeFirst,
-            Self::HoldStripped | Self::HoldUnfenced => Invariant::HandsOff,
+            Self::HoldStripped | Self::HoldUnfenced | Self::BlindLeader => Invariant::HandsOff,
             Self::ElectionByWallClock | Self::LeadUnchecked => Invariant::OneLeader,
             Self::ElectionWithoutMargin => Invariant::SleepIsLed,
             Self::DeletesLost => Invariant::GoneIsGone,
-            Self::Unsettled | Self::DeadlineAnew => Invariant::NoSleepInUse,
+            Self::LeaseUnfenced | Self::Unsettled | Self::DeadlineAnew => Invariant::NoSleepInUse,
             Self::MembersFixed => Invariant::QuietSleeps,
             Self::CollectUntouched | Self::MemoryTakenBack | Self::ClaimsNotHeld => {
                 Invariant::ClaimKept

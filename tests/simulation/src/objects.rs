@@ -21,6 +21,10 @@ pub(crate) struct Sandbox {
     pub(crate) epoch: u64,
     pub(crate) mode: Mode,
     pub(crate) hold: Option<Hold>,
+    /// The busy lease of somebody who asked a scaler for it.
+    pub(crate) busy_until: Option<Instant>,
+    /// When a scaler woke it, if none has put it to sleep since.
+    pub(crate) woken: Option<Instant>,
     /// `shutdownTime`.
     pub(crate) expires: Option<Instant>,
     /// It has a deletion timestamp.

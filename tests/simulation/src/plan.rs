@@ -78,6 +78,8 @@ pub(crate) struct Writes {
     pub(crate) lose_result: f64,
     /// The API server refuses it for a moment.
     pub(crate) unavailable: f64,
+    /// A sleep is held back on its way beyond its time.
+    pub(crate) hold: f64,
 }
 
 /// How pods behave. Probabilities are per pod.
@@ -126,6 +128,7 @@ pub(crate) struct Trouble {
     pub(crate) pause: Option<Duration>,
     pub(crate) partition: Option<Duration>,
     pub(crate) offline: Option<Duration>,
+    pub(crate) blind: Option<Duration>,
     pub(crate) watch_gap: Option<Duration>,
     pub(crate) pod_crash: Option<Duration>,
     pub(crate) eviction: Option<Duration>,
@@ -261,6 +264,7 @@ impl Writes {
                 lose: 0.0,
                 lose_result: 0.0,
                 unavailable: 0.0,
+                hold: 0.0,
             };
         }
         Self {
@@ -269,6 +273,7 @@ impl Writes {
             lose: pick(rng, &[0.0, 0.0, 0.05, 0.2]),
             lose_result: pick(rng, &[0.0, 0.0, 0.05, 0.2]),
             unavailable: pick(rng, &[0.0, 0.0, 0.05, 0.2]),
+            hold: pick(rng, &[0.0, 0.0, 0.05, 0.2]),
         }
     }
 }
@@ -318,6 +323,7 @@ impl Trouble {
         pause: None,
         partition: None,
         offline: None,
+        blind: None,
         watch_gap: None,
         pod_crash: None,
         eviction: None,
@@ -344,6 +350,7 @@ impl Trouble {
             pause: seldom(rng),
             partition: often(rng),
             offline: seldom(rng),
+            blind: seldom(rng),
             watch_gap: often(rng),
             pod_crash: often(rng),
             eviction: often(rng),

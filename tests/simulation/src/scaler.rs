@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_scaler_core::act::{Act, Note, Write as CoreWrite};
-use reveille_scaler_core::budget::{Budget, Class};
+use reveille_scaler_core::budget::{Budget, Class, is_mine};
 use reveille_scaler_core::command::{Answer, Command};
 use reveille_scaler_core::drain::Ending;
 use reveille_scaler_core::election::{Election, Timing};
@@ -46,6 +46,10 @@ pub(crate) struct Scaler {
     /// When the last list of members will have been seen.
     pub(crate) members_due: Instant,
     has_members: bool,
+    /// The watch of members runs, and has told.
+    pub(crate) knows_members: bool,
+    /// As far as it knows all its watches run.
+    sees: bool,
     /// Until then its steps in the election are lost.
     pub(crate) lease_back: Instant,
     pub(crate) cache: Cache,
@@ -67,6 +71,7 @@ impl Scaler {
     pub(crate) fn new(index: usize, timing: Timing, now: Instant) -> Self {
         let mut roster = Roster::new(SILENCE, now);
         roster.lead_until(None, now);
+        roster.set_current(false);
         let identity: Arc<str> = format!("scaler-{index}").into();
         Self {
             node: Node {
@@ -82,6 +87,8 @@ impl Scaler {
             leftovers: BTreeMap::new(),
             members_due: now,
             has_members: false,
+            knows_members: false,
+            sees: false,
             lease_back: now,
             cache: Cache::default(),
             machines: BTreeMap::new(),
@@ -266,12 +273,14 @@ impl World {
         let target = Arc::clone(name);
         match act {
             Act::Write(write) => {
-                let class = if write.what.is_wake() {
-                    Class::Wake
+                let scaler = &mut self.scalers[index];
+                if write.what.is_wake() {
+                    let is_mine = is_mine(name, scaler.led);
+                    let now = self.sim.now();
+                    scaler.budget.push_wake((target, write), is_mine, now);
                 } else {
-                    Class::Sleep
-                };
-                self.scalers[index].budget.push(class, (target, write));
+                    scaler.budget.push(Class::Sleep, (target, write));
+                }
                 self.spend(index);
             }
             Act::Tell(tell) => self.send_to_activators(index, &ToActivator::Tell { target, tell }),
@@ -331,6 +340,8 @@ impl World {
             if machine.core.begin_write(&write, now) {
                 let target = scaler.cache.target(&name);
                 self.issue(index, &name, &write, target.as_ref());
+            } else {
+                scaler.budget.give_back();
             }
             polled.push(name);
         }

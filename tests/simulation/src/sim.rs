@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::busy::Busy;
+use crate::claims::Stage;
 use crate::clients::Visit;
 use crate::cluster::PodStep;
 use crate::coverage::Coverage;
@@ -86,7 +87,9 @@ pub(crate) enum Event {
     /// A scaler's write budget has a token again.
     Budget(Node),
     /// A write reaches the API server.
-    WriteArrives(WriteId),
+    WriteArrives(WriteId, Stage),
+    /// Half of the time of a sleep's write is over.
+    WriteHalf(Node, WriteId),
     /// The writer hears of one request of its write.
     WriteContinues(Node, WriteId),
     /// The writer hears of its write, or gives it up.
@@ -103,7 +106,7 @@ pub(crate) enum Event {
     Visit(Visit),
     /// Trouble of a kind is due.
     Trouble(Kind),
-    /// An activator notices whether its watches are.
+    /// An activator or scaler notices whether its watches are.
     Look(Node),
     /// An activator or scaler notices whether its carrier is up.
     Linked(Node),

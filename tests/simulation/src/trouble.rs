@@ -4,6 +4,8 @@ mod cuts;
 mod operators;
 mod processes;
 
+pub(crate) use self::cuts::NOTICED;
+
 use crate::sim::{Event, Node, NodeKind};
 use crate::world::World;
 
@@ -17,6 +19,7 @@ pub(crate) enum Kind {
     Pause,
     Partition,
     Offline,
+    Blind,
     WatchGap,
     PodCrash,
     Eviction,
@@ -24,6 +27,8 @@ pub(crate) enum Kind {
     Stranger,
     Mended(NodeKind, usize),
     Online(NodeKind, usize),
+    /// The watches of a scaler run again.
+    Sees(usize),
     /// A scaler that was told to end is gone.
     Gone(Node),
     /// What an operator did to that target is undone.
@@ -40,6 +45,7 @@ impl World {
             Kind::Pause,
             Kind::Partition,
             Kind::Offline,
+            Kind::Blind,
             Kind::WatchGap,
             Kind::PodCrash,
             Kind::Eviction,
@@ -60,12 +66,17 @@ impl World {
             Kind::Pause => trouble.pause,
             Kind::Partition => trouble.partition,
             Kind::Offline => trouble.offline,
+            Kind::Blind => trouble.blind,
             Kind::WatchGap => trouble.watch_gap,
             Kind::PodCrash => trouble.pod_crash,
             Kind::Eviction => trouble.eviction,
             Kind::Operator => trouble.operator,
             Kind::Stranger => trouble.stranger,
-            Kind::Mended(..) | Kind::Online(..) | Kind::Gone(_) | Kind::Undone(_) => None,
+            Kind::Mended(..)
+            | Kind::Online(..)
+            | Kind::Sees(_)
+            | Kind::Gone(_)
+            | Kind::Undone(_) => None,
         };
         if let Some(mean) = mean {
             let after = self.sim.up_to(mean * 2);
@@ -78,6 +89,7 @@ impl World {
         match kind {
             Kind::Mended(kind, index) => return self.mend(kind, index),
             Kind::Online(kind, index) => return self.go_online(kind, index),
+            Kind::Sees(index) => return self.see_again(index),
             Kind::Gone(node) => return self.gone(node),
             Kind::Undone(target) => return self.undo(target),
             _ if self.sim.is_calm() => return,
@@ -94,12 +106,17 @@ impl World {
             }
             Kind::Partition => self.cut(),
             Kind::Offline => self.go_offline(),
+            Kind::Blind => self.go_blind(),
             Kind::WatchGap => self.gap(),
             Kind::PodCrash => self.crash_pod(),
             Kind::Eviction => self.evict(),
             Kind::Operator => self.operate(),
             Kind::Stranger => self.forge(),
-            Kind::Mended(..) | Kind::Online(..) | Kind::Gone(_) | Kind::Undone(_) => {}
+            Kind::Mended(..)
+            | Kind::Online(..)
+            | Kind::Sees(_)
+            | Kind::Gone(_)
+            | Kind::Undone(_) => {}
         }
         self.next_trouble(kind);
     }

@@ -146,8 +146,9 @@ impl World {
                 for change in there.into_iter().chain(vanished) {
                     self.changed(node, change);
                 }
-                if node.kind == NodeKind::Activator {
-                    self.look(node.index);
+                match node.kind {
+                    NodeKind::Activator => self.look(node.index),
+                    NodeKind::Scaler => self.look_at_watches(node.index),
                 }
             }
         }
@@ -186,6 +187,9 @@ impl World {
     /// All watches of a node end: the API server is out of its reach.
     pub(crate) fn break_all(&mut self, node: Node) {
         let now = self.sim.now();
+        if node.kind == NodeKind::Scaler {
+            self.scalers[node.index].knows_members = false;
+        }
         let streams = self.streams(node);
         streams.synced.take_if(|at| now < *at);
         for stream in 0..Change::STREAMS {
@@ -195,7 +199,7 @@ impl World {
 
     /// A broken watch lists anew, if it can.
     pub(crate) fn relist(&mut self, node: Node, stream: usize) {
-        if self.streams(node).connected[stream] || self.is_offline(node.kind, node.index) {
+        if self.streams(node).connected[stream] || self.is_unwatched(node.kind, node.index) {
             return;
         }
         self.sim
@@ -219,7 +223,7 @@ impl World {
     /// A node starts to watch: it is told all there is, and then that this was all.
     pub(crate) fn list(&mut self, node: Node) {
         let now = self.sim.now();
-        if self.is_offline(node.kind, node.index) {
+        if self.is_unwatched(node.kind, node.index) {
             return self.break_all(node);
         }
         (0..Change::STREAMS).for_each(|stream| self.relist(node, stream));

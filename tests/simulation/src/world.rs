@@ -44,6 +44,8 @@ pub(crate) struct World {
     /// Who has lost the carrier, and who the API server.
     pub(crate) cut: BTreeSet<(NodeKind, usize)>,
     pub(crate) offline: BTreeSet<(NodeKind, usize)>,
+    /// Scalers whose watches do not run.
+    pub(crate) blind: BTreeSet<usize>,
     /// Who is suspended, and until when.
     pub(crate) paused: BTreeMap<(NodeKind, usize), Instant>,
     /// Busy leases that activators were told of.
@@ -86,6 +88,7 @@ impl World {
             writes: Vec::new(),
             cut: BTreeSet::new(),
             offline: BTreeSet::new(),
+            blind: BTreeSet::new(),
             paused: BTreeMap::new(),
             leases: Vec::new(),
             owners: BTreeMap::new(),

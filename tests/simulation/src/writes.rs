@@ -3,7 +3,11 @@
 //! A write is done within [`Rules::write_timeout`] of its issue or never: the server's own limit on a
 //! request, and the writer's. A writer that dies leaves its writes behind. One that is suspended may take a
 //! request with it that it has begun and not sent, which then comes however late: only its fences and its
-//! preconditions hold it.
+//! preconditions hold it. Something in between may hold a request back for longer than that, too: a sleep
+//! that gets no answer is made sure of ([`sure`]).
+
+mod known;
+mod sure;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +16,13 @@ use reveille_scaler_core::act::{Intent, Write as CoreWrite, Written};
 use reveille_scaler_core::sandbox::Rules;
 use reveille_scaler_core::view::{Hold, Mode};
 
+pub(crate) use self::known::Known;
+use self::known::known;
 use crate::api::{Refusal, Write};
 use crate::claims::{Next, Stage};
 use crate::join::Target;
 use crate::mutant::Mutant;
-use crate::objects::{Name, Uid};
+use crate::objects::{Name, Sandbox, Uid};
 use crate::scaler::address;
 use crate::sim::{Event, Node, NodeKind};
 use crate::world::World;
@@ -48,22 +54,16 @@ pub(crate) struct Pending {
     pub(crate) known: Known,
     /// Its writer led when it began it, in that term.
     pub(crate) led: Option<u64>,
-    /// A request of it is under way to the server.
-    is_travelling: bool,
+    /// Requests of it that are under way to the server.
+    travelling: u8,
     /// Its writer was suspended with a request of it not sent yet: until then.
     pub(crate) stuck: Option<Instant>,
+    /// Its first request is held back on the way.
+    held: bool,
+    /// Its writer has done what it could to find out what became of it.
+    made_sure: bool,
     fate: Written,
     is_over: bool,
-}
-
-/// What its writer's own watch had shown when it was issued.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
-    pub(crate) hold: Option<Hold>,
-    pub(crate) expired: bool,
-    pub(crate) pool_member: bool,
-    pub(crate) deleting: bool,
-    pub(crate) paused: bool,
 }
 
 /// A write that reached the API server.
@@ -76,6 +76,8 @@ pub(crate) struct Applied {
     pub(crate) bound: Option<Uid>,
     /// The hold that stood on it.
     pub(crate) hold: Option<Hold>,
+    /// The busy lease that stood on it.
+    pub(crate) busy_until: Option<Instant>,
     /// A later term than its writer's, in which its target was put to sleep before.
     pub(crate) later: Option<u64>,
     pub(crate) result: Result<u64, Refusal>,
@@ -130,8 +132,10 @@ impl World {
             cause,
             known: Known::default(),
             led,
-            is_travelling: false,
+            travelling: 0,
             stuck: None,
+            held: false,
+            made_sure: false,
             fate: Written::Lost,
             is_over: false,
         });
@@ -140,6 +144,7 @@ impl World {
             now + Rules::default().write_timeout,
             Event::WriteAnswered(by, id),
         );
+        self.plan_half(id);
         if self.sim.goes_wrong(self.sim.plan.writes.unavailable) {
             self.writes[id].fate = Written::Unavailable("the API server is not available".into());
             let delay = self.sim.up_to(self.sim.plan.writes.delay);
@@ -169,6 +174,10 @@ impl World {
             self.sim.coverage.writes_lost += 1;
             return self.sim.trouble_for(Rules::default().drain_hold);
         }
+        if let Some(delay) = self.held_back(id) {
+            let stage = self.writes[id].stage.clone();
+            return self.sim.after(delay, Event::WriteArrives(id, stage));
+        }
         let is_slow = now < self.scalers[by.index].lease_back && self.sim.goes_wrong(0.5);
         let delay = if is_slow || self.sim.goes_wrong(writes.late) {
             self.sim.coverage.writes_late += 1;
@@ -179,8 +188,9 @@ impl World {
         };
         // The server gives up what comes later, and so it is as if it had never come.
         if now + delay <= limit {
-            self.writes[id].is_travelling = true;
-            self.sim.after(delay, Event::WriteArrives(id));
+            self.writes[id].travelling += 1;
+            let stage = self.writes[id].stage.clone();
+            self.sim.after(delay, Event::WriteArrives(id, stage));
             self.may_pause_over(by);
         }
     }
@@ -212,16 +222,22 @@ impl World {
     }
 
     /// A request of a write reaches the API server, which tests and does it.
-    pub(crate) fn write_arrives(&mut self, id: WriteId) {
+    pub(crate) fn write_arrives(&mut self, id: WriteId, stage: Stage) {
         let now = self.sim.now();
-        let pending = self.writes[id].clone();
+        let mut pending = self.writes[id].clone();
+        let is_awaited = pending.stage == stage;
+        pending.stage = stage;
         if let Some(until) = pending.stuck.filter(|until| now < *until) {
-            return self.sim.queue.at(until, Event::WriteArrives(id));
+            return self
+                .sim
+                .queue
+                .at(until, Event::WriteArrives(id, pending.stage));
         }
-        self.writes[id].is_travelling = false;
+        let travelling = &mut self.writes[id].travelling;
+        *travelling = travelling.saturating_sub(1);
         let before = self.api.before(&pending.write);
         let standing = self.api.standing(&pending.target);
-        let bound = standing.map(|(_, sandbox)| (Arc::clone(&sandbox.uid), sandbox.hold));
+        let bound = standing.map(|(_, sandbox)| Arc::clone(sandbox));
         let done = self.serve(&pending);
         let by = pending.by;
         self.sim.trace(|| {
@@ -231,7 +247,6 @@ impl World {
         if let Some(result) = done.result {
             self.note_result(pending, before, bound, result);
         }
-        let limit = self.writes[id].issued + Rules::default().write_timeout;
         if self.sim.goes_wrong(self.sim.plan.writes.lose_result)
             || self.is_offline(NodeKind::Scaler, by.index)
         {
@@ -239,7 +254,7 @@ impl World {
             return self.sim.trouble_for(Rules::default().drain_hold);
         }
         let at = now + self.sim.up_to(self.way());
-        if at >= limit {
+        if !is_awaited || at >= self.heard_until(id) {
             return;
         }
         match done.next {
@@ -271,7 +286,7 @@ impl World {
         &mut self,
         pending: Pending,
         before: Option<(Uid, u64, Mode)>,
-        standing: Option<(Uid, Option<Hold>)>,
+        standing: Option<Arc<Sandbox>>,
         result: Result<u64, Refusal>,
     ) {
         if result.is_ok() {
@@ -293,8 +308,9 @@ impl World {
         self.facts.applied.push(Applied {
             pending,
             before,
-            hold: standing.as_ref().and_then(|(_, hold)| *hold),
-            bound: standing.map(|(uid, _)| uid),
+            hold: standing.as_ref().and_then(|sandbox| sandbox.hold),
+            busy_until: standing.as_ref().and_then(|sandbox| sandbox.busy_until),
+            bound: standing.map(|sandbox| Arc::clone(&sandbox.uid)),
             later,
             result,
         });
@@ -312,8 +328,14 @@ impl World {
             asked,
             fate,
             stage,
+            issued,
             ..
         } = self.writes[id].clone();
+        if fate == Written::Lost {
+            // Nothing is tried anew before the gates of its drain run out.
+            let gates = issued + Rules::default().drain_hold;
+            self.sim.trouble_for(gates.saturating_duration_since(now));
+        }
         if let (Some(Mutant::MemoryTakenBack), Written::Lost, Stage::Delete { memory, .. }) =
             (self.sim.mutant, &fate, &stage)
         {
@@ -335,7 +357,7 @@ impl World {
     pub(crate) fn stick_writes(&mut self, by: Node, until: Instant) {
         for id in 0..self.writes.len() {
             let pending = &self.writes[id];
-            if pending.by == by && pending.is_travelling && self.sim.rng.bool() {
+            if pending.by == by && pending.travelling > 0 && self.sim.rng.bool() {
                 let late = until + self.sim.up_to(CALM);
                 self.writes[id].stuck = Some(late);
                 self.sim.coverage.writes_stuck += 1;
@@ -359,31 +381,14 @@ impl World {
             cause: "",
             known: Known::default(),
             led: None,
-            is_travelling: false,
+            travelling: 0,
             stuck: None,
+            held: false,
+            made_sure: false,
             fate: Written::Conflict,
             is_over: false,
         });
         let id = self.writes.len() - 1;
         self.sim.queue.at(now, Event::WriteAnswered(by, id));
-    }
-}
-
-fn known(write: &Write, target: &Target, now: Instant) -> Known {
-    let paused = target.policy.as_ref().is_some_and(|policy| policy.paused);
-    // A claim that is bound anew gets a Sandbox of its own, whatever the last one was.
-    let is_of_claim = matches!(write, Write::Bind { .. });
-    let Some((_, sandbox)) = target.sandbox.as_ref().filter(|_| !is_of_claim) else {
-        return Known {
-            paused,
-            ..Known::default()
-        };
-    };
-    Known {
-        hold: sandbox.hold,
-        expired: sandbox.expires.is_some_and(|at| now >= at),
-        pool_member: sandbox.pool_member,
-        deleting: sandbox.deleting,
-        paused,
     }
 }

@@ -102,6 +102,11 @@ fn a_mode_written_without_testing_the_hold_is_noticed() {
 }
 
 #[test]
+fn a_sleep_written_without_testing_the_lease_is_noticed() {
+    is_caught(Mutant::LeaseUnfenced);
+}
+
+#[test]
 fn a_deadline_that_begins_anew_after_a_pause_is_noticed() {
     is_caught(Mutant::DeadlineAnew);
 }
@@ -159,4 +164,14 @@ fn a_release_taken_back_without_knowing_is_noticed() {
 #[test]
 fn a_claim_taken_for_gone_by_one_of_two_watches_is_noticed() {
     is_caught(Mutant::ClaimsNotHeld);
+}
+
+#[test]
+fn a_scaler_that_puts_to_sleep_what_it_cannot_see_is_noticed() {
+    is_caught(Mutant::BlindLeader);
+}
+
+#[test]
+fn a_sleep_without_an_answer_that_is_left_to_itself_is_noticed() {
+    is_caught(Mutant::LostSleepLeft);
 }

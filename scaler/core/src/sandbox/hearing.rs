@@ -8,7 +8,7 @@ use crate::act::{Act, SleepReason, Tell};
 use crate::command::{Answer, Command};
 use crate::decide::{AskedAgent, Decision, Phase, decide};
 use crate::drain::Ending;
-use crate::lease::Source;
+use crate::lease::{LONGEST_LEASE, Source};
 use crate::ledger::Report;
 use crate::roster::Roster;
 use crate::view::{Desired, Fault, Hold};
@@ -17,8 +17,6 @@ use crate::why::Why;
 
 /// An agent that gives no answer so many times in a row has none to give: it does not stay awake for it.
 const AGENT_SILENT: u8 = 3;
-/// Longest lease that may be set at a time.
-const LONGEST_LEASE: Duration = Duration::from_secs(86_400);
 
 impl Sandbox {
     /// Somebody asks for it.
@@ -58,8 +56,7 @@ impl Sandbox {
         if let Some((pod, length)) = &report.busy {
             let present = self.view.pod.as_ref().map(|pod| &pod.uid);
             let length = (*length).min(LONGEST_LEASE);
-            self.leases
-                .set(Source::Header, Some(pod), present, length, now);
+            self.leases.set(Source::Header, pod, present, length, now);
         }
         if let Some(attempt) = &mut self.attempt {
             attempt.parked = attempt.parked.max(self.ledger.demand(now).parked);
@@ -96,8 +93,7 @@ impl Sandbox {
         // An answer to a question of before it faltered: busy it is all the same.
         if let Some(length) = answer.filter(|length| awaited || !length.is_zero()) {
             let length = length.min(LONGEST_LEASE);
-            self.leases
-                .set(Source::Probe, Some(pod), present, length, now);
+            self.leases.set(Source::Probe, pod, present, length, now);
         }
         if !awaited {
             return;
@@ -129,20 +125,17 @@ impl Sandbox {
         match command {
             Command::Wake { cause, waiting } => self.command_wake(cause, waiting, now),
             Command::Sleep => self.command_sleep(roster, now),
-            Command::Busy(length) => {
-                if self.view.desired() != Desired::Running {
-                    return Answer::Conflict(self.idle_why(now));
-                }
-                let pod = self.pod(now).map(|pod| Arc::clone(&pod.uid));
-                self.leases.set(
-                    Source::Api,
-                    pod.as_ref(),
-                    pod.as_ref(),
-                    length.min(LONGEST_LEASE),
-                    now,
-                );
-                Answer::Leased
-            }
+        }
+    }
+
+    /// Whether a busy lease may be set on it: a lease keeps awake, it does not wake.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn may_lease(&self, now: Instant) -> Result<(), Why> {
+        match self.view.desired() {
+            Desired::Running => Ok(()),
+            _ => Err(self.idle_why(now)),
         }
     }
 

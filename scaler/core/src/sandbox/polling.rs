@@ -7,6 +7,7 @@ use super::{ASK_COUNTS, Poll, Sandbox, Stage, Writing};
 use crate::act::{Act, Intent, Note, SleepReason, Write};
 use crate::decide::{AskedAgent, Decision, Observation, Phase, decide};
 use crate::drain::{Drain, Ending, Standing};
+use crate::lease::Source;
 use crate::roster::Roster;
 use crate::view::{Desired, Mode, PodView};
 use crate::wake::{self, Attempt, Cause, Plan, plan};
@@ -19,7 +20,13 @@ impl Sandbox {
     /// Does what is due: answers with acts, and when to ask again if nothing is heard before.
     pub fn poll<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) -> Poll {
         self.refresh(now);
+        let is_waking = self.attempt.is_some();
         self.advance_attempt(now);
+        if is_waking && self.attempt.is_none() {
+            // Where nobody waits any more Ready is proof enough.
+            self.refresh(now);
+        }
+        self.follow_wake(now);
         self.advance_drain(roster, now);
         let until = match decide(&self.observation(roster, now), now) {
             Decision::Stay { until, .. } => until,
@@ -73,7 +80,7 @@ impl Sandbox {
             wanted: wanted.map(|attempt| (attempt.cause, attempt.retry.unwrap_or(attempt.asked))),
             asked_until,
             demand: self.ledger.demand(now),
-            lease: self.leases.longest(now),
+            lease: self.lease(now),
             unknown_until: roster.since(),
             settled,
             hurry: self.hurry,
@@ -83,6 +90,18 @@ impl Sandbox {
             asked_agent: self.asked_agent,
             pod_ended: self.view.pod.as_ref().is_some_and(PodView::has_ended),
         }
+    }
+
+    /// The longest busy lease of all sources.
+    fn lease(&self, now: Instant) -> Option<(Instant, Source)> {
+        let stands = self.view.sandbox.as_ref();
+        let stands = stands.and_then(|sandbox| sandbox.busy_until);
+        let stands = stands.filter(|until| *until > now);
+        let stands = stands.map(|until| (until, Source::Api));
+        let said = self.leases.longest(now);
+        said.into_iter()
+            .chain(stands)
+            .max_by_key(|(until, _)| *until)
     }
 
     pub(crate) fn phase(&self, now: Instant) -> Phase {
@@ -208,8 +227,10 @@ impl Sandbox {
             if self.stage == Stage::Asleep {
                 self.fell_asleep(now);
             } else if now >= until {
+                // It will not be done any more, but it may have been: the gates open by themselves, each
+                // when its activator can see what it opens to.
                 self.settling = None;
-                self.end_drain(Ending::NotWritten, now);
+                self.leave_drain(Ending::NotWritten, now);
             }
             return;
         }
@@ -254,15 +275,21 @@ impl Sandbox {
         self.acts.push(Act::Write(write));
     }
 
-    /// Opens the gates and remembers to wait before the next try.
+    /// Opens the gates and remembers to wait before the next try: the sleep was certainly not written.
     pub(super) fn end_drain(&mut self, ending: Ending, now: Instant) {
+        if let Some(drain) = &self.drain {
+            let nonce = drain.nonce();
+            self.acts.push(Act::Undrain { nonce });
+        }
+        self.leave_drain(ending, now);
+    }
+
+    /// Remembers to wait before the next try; the gates stay as they are.
+    pub(super) fn leave_drain(&mut self, ending: Ending, now: Instant) {
         let Some(drain) = self.drain.take() else {
             return;
         };
         let took = now.saturating_duration_since(drain.started());
-        self.acts.push(Act::Undrain {
-            nonce: drain.nonce(),
-        });
         self.acts.push(Act::Note(Note::Drained { ending, took }));
         let (first, cap) = match ending {
             Ending::Busy => {
@@ -324,6 +351,7 @@ impl Sandbox {
         let attempt = attempt.map(|attempt| attempt.ends());
         [
             attempt,
+            self.follows_until().filter(|at| *at > now),
             retry,
             self.fault_counts_from().filter(|at| *at > now),
             self.no_place_counts_from(now),

@@ -8,7 +8,7 @@ use crate::act::{Intent, SleepReason, Write};
 use crate::decide::AskedAgent;
 use crate::drain::Ending;
 use crate::view::{ClaimView, Desired, Fault, Mode, PodView, SandboxView, View};
-use crate::wake::Attempt;
+use crate::wake;
 
 /// How long the pod of before a sleep is not taken for the one of the wake after it. A controller that
 /// never saw the sleep keeps that pod, so it counts again afterwards, or as soon as an activator says so.
@@ -29,10 +29,18 @@ impl Sandbox {
         if self.view.identity() != before.identity() {
             self.meet(now);
         }
+        // Whoever wrote it first, it needs no turn any more.
+        self.writing.take_if(|writing| {
+            !writing.begun
+                && writing.write.what.is_wake()
+                && !wake::is_due(&self.view, &writing.write)
+        });
         let written = self.view.uid() != before.uid() || self.view.epoch() != before.epoch();
+        self.see_wake(&before, now);
         if written {
             // Another wake or another replica: it begins anew, and no gate is closed for it.
             self.since = now;
+            self.outlive_sleep(now);
             self.call_off_sleep(Ending::Changed, now);
         }
         if (written || self.view.desired() != before.desired())
@@ -49,6 +57,7 @@ impl Sandbox {
         self.leases.clear();
         if self.attempt.is_none() {
             self.failures = None;
+            self.woken = None;
         }
         self.hurry = None;
         self.since = now;
@@ -63,6 +72,7 @@ impl Sandbox {
                 let older = |seen: &&mut SandboxView| seen.uid == write.uid && seen.epoch < epoch;
                 if let Some(seen) = sandbox.as_mut().filter(older) {
                     seen.epoch = epoch;
+                    seen.busy_until = None;
                     seen.mode = match write.what {
                         Intent::Restore => Mode::Running,
                         _ => Mode::Suspended,
@@ -106,6 +116,7 @@ impl Sandbox {
             Desired::Running if self.is_ready(now) => Stage::Awake,
             Desired::Running => Stage::Starting,
         };
+        self.end_wake(stage == Stage::Awake);
         if stage == Stage::Asleep {
             self.leases.clear();
             self.ready_pod = None;
@@ -193,7 +204,7 @@ impl Sandbox {
     }
 
     /// What no waiting will mend.
-    pub(super) fn fault(&self, now: Instant) -> Option<&Fault> {
+    pub(crate) fn fault(&self, now: Instant) -> Option<&Fault> {
         let no_place_yet = self.no_place_counts_from(now).is_some();
         let of_pod = self
             .pod(now)
@@ -225,14 +236,16 @@ impl Sandbox {
 
     /// When a fault of the Sandbox or the claim ends the wake under way, if there is such a fault.
     pub(super) fn fault_counts_from(&self) -> Option<Instant> {
-        let attempt: &Attempt = self.attempt.as_deref()?;
+        let attempt = self.attempt.as_deref();
+        let attempt = attempt.map(|attempt| attempt.begun.unwrap_or(attempt.asked));
+        let begun = attempt.or(self.woken)?;
         let fault = self.view.fault()?;
         let grace = if *fault.reason == *RETRIED {
             self.patience()
         } else {
             FAULT_GRACE
         };
-        Some(attempt.begun.unwrap_or(attempt.asked) + grace)
+        Some(begun + grace)
     }
 }
 
@@ -254,6 +267,7 @@ fn corrected(mut seen: View, known: &View) -> View {
     };
     if let Some((sandbox, known)) = sandbox.filter(is_older) {
         sandbox.epoch = known.epoch;
+        sandbox.busy_until = known.busy_until;
         sandbox.mode = known.mode;
     }
     seen

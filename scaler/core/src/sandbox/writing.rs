@@ -55,8 +55,11 @@ impl Sandbox {
         else {
             return;
         };
-        if let Written::Done(epoch) = fate {
+        if let Written::Done(epoch) | Written::Overtaken(epoch) = fate {
             self.believe(&writing.write, *epoch);
+            if writing.write.what.is_wake() {
+                self.woken.get_or_insert(now);
+            }
         }
         if writing.write.what.is_wake() {
             self.wake_written(fate, now);
@@ -75,9 +78,9 @@ impl Sandbox {
             return;
         };
         match fate {
-            Written::Done(_) => {
+            Written::Done(_) | Written::Overtaken(_) => {
                 attempt.begun = Some(now);
-                attempt.ours = true;
+                attempt.ours = matches!(fate, Written::Done(_));
                 self.told = None;
                 self.tell_waking(now);
             }
@@ -119,7 +122,10 @@ impl Sandbox {
                     .map(|drain| drain.started() + self.rules.drain_hold);
                 self.settling = gates.map(|gates| gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
             }
-            Written::Conflict | Written::Denied(_) | Written::Unavailable(_) => {
+            Written::Conflict
+            | Written::Overtaken(_)
+            | Written::Denied(_)
+            | Written::Unavailable(_) => {
                 if let (Written::Denied(message), Some(drain)) = (fate, &self.drain) {
                     self.acts.push(Act::Note(Note::SleepDenied {
                         reason: drain.reason(),
@@ -128,6 +134,15 @@ impl Sandbox {
                 }
                 self.end_drain(Ending::NotWritten, now);
             }
+        }
+    }
+
+    /// The object is seen beyond a sleep whose write got no answer: done or not, it will not be done any
+    /// more, and the gates that it closed open by what their activators see.
+    pub(super) fn outlive_sleep(&mut self, now: Instant) {
+        let is_asleep = self.view.desired().is_asleep();
+        if !is_asleep && self.settling.take().is_some() {
+            self.leave_drain(Ending::Changed, now);
         }
     }
 

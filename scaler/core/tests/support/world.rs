@@ -56,6 +56,8 @@ pub(crate) fn sandbox_view(mode: Mode) -> SandboxView {
         epoch: 1,
         mode,
         hold: None,
+        busy_until: None,
+        woken: None,
         expires: None,
         deleting: false,
         pool_member: false,

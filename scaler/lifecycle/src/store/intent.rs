@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::claim::SandboxClaim;
+use reveille_crds::facts::busy_until;
 use reveille_crds::names::{annotation, label};
 use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::{ScaledSandbox, ScaledSandboxStatus};
@@ -24,6 +25,8 @@ pub struct ModeChange {
     pub uid: Arc<str>,
     /// Its epoch as the writer knows it.
     pub epoch: u64,
+    /// The busy lease that stands on it, as the writer knows it; it ends with this change.
+    pub busy_until: Option<Timestamp>,
     /// Its mode as the writer knows it.
     pub from: OperatingMode,
     /// The mode wanted.
@@ -43,6 +46,8 @@ pub struct ClaimChange {
     pub epoch: u64,
     /// UID of the Sandbox bound to it as the writer knows it; none for a released claim.
     pub sandbox: Option<Arc<str>>,
+    /// The busy lease that stands on that Sandbox, as the writer knows it.
+    pub busy_until: Option<Timestamp>,
     /// Cause, as the annotation says it.
     pub cause: &'static str,
 }
@@ -76,8 +81,8 @@ impl Store {
     /// Wakes a Sandbox or puts it to sleep; answers the new epoch.
     ///
     /// # Errors
-    /// `Conflict` unless UID, epoch and mode are as told and the object is not being deleted; `Denied`
-    /// for an unclaimed member of a warm pool.
+    /// `Conflict` unless UID, epoch, mode and busy lease are as told and the object is not being deleted;
+    /// `Denied` for an unclaimed member of a warm pool.
     pub fn set_mode(&self, change: &ModeChange) -> Result<u64, IntentError> {
         self.try_update(&change.key, |object: &mut SandboxObject| {
             let sandbox = &mut object.sandbox;
@@ -94,7 +99,11 @@ impl Store {
                     sandbox.spec.operating_mode
                 )));
             }
+            same_lease(&sandbox.metadata, change.busy_until)?;
             sandbox.spec.operating_mode = change.to;
+            if let Some(annotations) = &mut sandbox.metadata.annotations {
+                annotations.remove(annotation::BUSY_UNTIL);
+            }
             stamp(&mut sandbox.metadata, epoch, change.to, change.cause);
             Ok(epoch)
         })
@@ -104,7 +113,8 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` unless UID and epoch are as told, it is neither released nor being deleted, and it has
-    /// no other living Sandbox than the one told of: it may have been bound anew, and that one is in use.
+    /// no other living Sandbox than the one told of (it may have been bound anew, and that one is in use),
+    /// with no other busy lease than the one told of.
     pub fn release_claim(&self, change: &ClaimChange) -> Result<u64, IntentError> {
         self.write(|state| {
             let own = sandboxes_of(state, &change.key);
@@ -114,6 +124,9 @@ impl Store {
                     && meta.uid.as_deref() != change.sandbox.as_deref()
             };
             let rebound = own.iter().any(|(_, object)| is_other(object));
+            for (_, object) in own.iter().filter(|(_, object)| !is_other(object)) {
+                same_lease(&object.sandbox.metadata, change.busy_until)?;
+            }
             let epoch = state.edit(&change.key, |object: &mut ClaimObject| {
                 let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
                 if object.released {
@@ -177,6 +190,33 @@ impl Store {
         })
     }
 
+    /// Sets a busy lease on an awake Sandbox, or ends it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such Sandbox; `Conflict` if it has another UID, sleeps or is being deleted.
+    pub fn set_lease(
+        &self,
+        key: &SandboxKey,
+        uid: &str,
+        busy_until: Option<Timestamp>,
+    ) -> Result<(), IntentError> {
+        self.try_update(key, |object: &mut SandboxObject| {
+            let sandbox = &mut object.sandbox;
+            fence(&sandbox.metadata, uid, epoch_of(&sandbox.metadata))?;
+            if sandbox.spec.operating_mode != OperatingMode::Running {
+                return Err(IntentError::Conflict("it sleeps".to_owned()));
+            }
+            let annotations = sandbox.metadata.annotations.get_or_insert_default();
+            match busy_until {
+                Some(until) => {
+                    annotations.insert(annotation::BUSY_UNTIL.to_owned(), until.to_string())
+                }
+                None => annotations.remove(annotation::BUSY_UNTIL),
+            };
+            Ok(())
+        })
+    }
+
     /// Writes what a policy governs.
     ///
     /// # Errors
@@ -212,6 +252,15 @@ fn fence(meta: &ObjectMeta, uid: &str, epoch: u64) -> Result<u64, IntentError> {
     present
         .checked_add(1)
         .ok_or_else(|| IntentError::Denied("no epoch is left".to_owned()))
+}
+
+fn same_lease(meta: &ObjectMeta, known: Option<Timestamp>) -> Result<(), IntentError> {
+    if busy_until(meta) == known {
+        return Ok(());
+    }
+    Err(IntentError::Conflict(
+        "its busy lease has changed".to_owned(),
+    ))
 }
 
 fn epoch_of(meta: &ObjectMeta) -> u64 {

@@ -30,6 +30,7 @@ fn with(name: &str) -> Store {
 fn sleep_of(store: &Store, name: &str) -> ModeChange {
     let object = store.get::<SandboxObject>(&key(name)).unwrap();
     ModeChange {
+        busy_until: None,
         key: key(name),
         uid: object.sandbox.metadata.uid.as_deref().unwrap().into(),
         epoch: 0,
@@ -89,6 +90,28 @@ async fn a_write_that_changes_no_fact_is_not_told() {
     assert!(feed.take().is_some());
     store.update(&key("alice"), |_: &mut SandboxObject| {});
     assert!(feed.take().is_none());
+}
+
+#[test]
+fn a_lease_fences_the_sleep_that_did_not_know_of_it_and_ends_with_it() {
+    let store = with("alice");
+    let sleep = sleep_of(&store, "alice");
+    let until = Some("2100-01-02T03:04:05Z".parse().unwrap());
+    let set = |until| store.set_lease(&key("alice"), &sleep.uid, until);
+    assert_eq!(set(until), Ok(()));
+    let refused = store.set_mode(&sleep);
+    assert!(matches!(refused, Err(IntentError::Conflict(_))));
+    let knowing = ModeChange {
+        busy_until: until,
+        ..sleep.clone()
+    };
+    assert_eq!(store.set_mode(&knowing), Ok(1));
+    assert!(matches!(set(until), Err(IntentError::Conflict(_))));
+    let other = store.set_lease(&key("alice"), "other", None);
+    assert!(matches!(other, Err(IntentError::Conflict(_))));
+    let object = store.get::<SandboxObject>(&key("alice")).unwrap();
+    let annotations = object.sandbox.metadata.annotations.as_ref().unwrap();
+    assert!(!annotations.contains_key(annotation::BUSY_UNTIL));
 }
 
 #[test]
@@ -168,6 +191,7 @@ fn bound() -> (Store, ClaimChange) {
         .unwrap();
     bind(&store, "pool-abcde");
     let release = ClaimChange {
+        busy_until: None,
         key: key("alice"),
         uid: "claim-1".into(),
         epoch: 0,

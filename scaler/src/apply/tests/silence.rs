@@ -17,7 +17,7 @@ use reveille_lifecycle::store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::super::{Change, Objects};
+use super::super::{Change, Mark, Objects};
 use super::*;
 
 /// A client of whatever listens there, without TLS.
@@ -31,9 +31,10 @@ fn client_of(address: SocketAddr) -> kube::Client {
 fn wake() -> Change {
     Change::Mode(
         ModeChange {
+            busy_until: None,
             key: SandboxKey::new("agents", "alice").unwrap(),
             uid: "uid".into(),
-            epoch: 0,
+            epoch: 1,
             from: OperatingMode::Suspended,
             to: OperatingMode::Running,
             cause: "http",
@@ -44,11 +45,10 @@ fn wake() -> Change {
 
 #[tokio::test]
 async fn a_refused_connection_is_certainly_no_write() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound, and nobody listens.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = silent.local_addr().unwrap();
     let objects = Objects::Kubernetes(writer(client_of(address)));
     let refused =
         super::super::write(&objects, &wake(), Instant::now() + Duration::from_secs(5)).await;
@@ -74,7 +74,8 @@ async fn a_server_that_never_answers_is_given_up_at_the_deadline_and_the_write_c
     assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
     assert_eq!(begun.elapsed().as_secs(), 4);
     let key = SandboxKey::new("agents", "alice").unwrap();
-    let hold = super::super::hold(&objects, &key, "uid", Some(Hold::Awake), limit).await;
+    let pinned = Mark::Hold(Some(Hold::Awake));
+    let hold = super::super::mark(&objects, &key, "uid", pinned, limit).await;
     assert!(matches!(hold, Err(Failure::Lost(_))), "{hold:?}");
     hanging.abort();
 }
@@ -171,6 +172,7 @@ async fn play(answers: Vec<Option<(u16, Value)>>) -> (SocketAddr, mpsc::Unbounde
 fn sleep_of(name: &str) -> Change {
     Change::Mode(
         ModeChange {
+            busy_until: None,
             key: SandboxKey::new("agents", name).unwrap(),
             uid: "uid".into(),
             epoch: 3,
@@ -192,7 +194,7 @@ fn seen(epoch: &str, mode: &str) -> Value {
 async fn put_to_sleep(answers: Vec<Option<(u16, Value)>>) -> Result<u64, Failure> {
     let (address, _questions) = play(answers).await;
     let objects = Objects::Kubernetes(writer(client_of(address)));
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + Duration::from_secs(6);
     super::super::write(&objects, &sleep_of("alice"), until).await
 }
 
@@ -200,7 +202,7 @@ async fn put_to_sleep(answers: Vec<Option<(u16, Value)>>) -> Result<u64, Failure
 async fn a_sleep_without_an_answer_is_made_sure_not_to_be_done() {
     let (address, mut questions) = play(vec![None, Some((200, json!({})))]).await;
     let objects = Objects::Kubernetes(writer(client_of(address)));
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + Duration::from_secs(6);
     let fenced = super::super::write(&objects, &sleep_of("alice"), until).await;
     assert!(matches!(fenced, Err(Failure::Conflict(_))), "{fenced:?}");
     assert!(questions.recv().await.unwrap().contains("Suspended"));
@@ -221,10 +223,7 @@ async fn a_sleep_whose_answer_was_lost_is_found_done() {
     );
     let woken_since = Some((200, seen("5", "Running")));
     let moved_on = put_to_sleep(vec![None, Some(refused.clone()), woken_since]).await;
-    assert!(
-        matches!(moved_on, Err(Failure::Conflict(_))),
-        "{moved_on:?}"
-    );
+    assert!(matches!(moved_on, Err(Failure::Lost(_))), "{moved_on:?}");
     let unfenced = Some((200, seen("3", "Running")));
     let open = put_to_sleep(vec![None, Some(refused), unfenced]).await;
     assert!(matches!(open, Err(Failure::Lost(_))), "{open:?}");

@@ -18,8 +18,8 @@ pub(super) fn one_leader(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Invariant 14: A sleep is begun only by the leader, has ended before another leads unless its writer was
-/// suspended with it, and never comes after a sleep by a later leader.
+/// Invariant 14: A sleep is begun only by the leader, has ended before another leads unless only its
+/// fences can hold it, and never comes after a sleep by a later leader.
 pub(super) fn sleep_is_led(world: &World) -> Result<(), String> {
     for applied in &world.facts.applied {
         let pending = &applied.pending;
@@ -39,7 +39,7 @@ pub(super) fn sleep_is_led(world: &World) -> Result<(), String> {
             ));
         }
         let leader = world.leader().map(|index| world.scalers[index].node);
-        if let Some(other) = leader.filter(|leader| *leader != by && pending.stuck.is_none()) {
+        if let Some(other) = leader.filter(|leader| *leader != by && !world.is_loose(pending)) {
             return Err(format!(
                 "{target} was put to sleep by scaler-{} while scaler-{} leads",
                 by.index, other.index

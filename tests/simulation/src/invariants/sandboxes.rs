@@ -92,7 +92,8 @@ fn sleeps_at(world: &World, name: &Name) -> Option<Instant> {
     let pods = world.cluster.agents();
     let busy = pods.filter(|(_, agent)| agent.sandbox == sandbox.uid);
     let busy = busy.flat_map(|(uid, _)| world.leases.iter().filter(move |lease| lease.pod == *uid));
-    let busy = busy.map(|lease| lease.until).max();
+    let busy = busy.map(|lease| lease.until);
+    let busy = busy.chain(sandbox.busy_until).max();
     let asked = need.asked.map(|at| at + ASK_COUNTS);
     let changed = need.changed.map(|at| at + OLD_POD);
     let quiet = [need.used, changed, asked, busy]

@@ -6,8 +6,11 @@ use reveille_scaler_core::view::{Hold, Mode};
 
 use crate::api::Write;
 use crate::requests::Request;
+use crate::sim::NodeKind;
+use crate::trouble::NOTICED;
+use crate::watch::LONGEST_STALL;
 use crate::world::World;
-use crate::writes::Applied;
+use crate::writes::{Applied, Pending};
 
 /// Cause of a sleep that takes back a wake of ours that failed.
 const WAKE_FAILED: &str = SleepReason::WakeFailed.as_str();
@@ -29,9 +32,8 @@ pub(super) fn one_wake_for_all(world: &World) -> Result<(), String> {
 /// activator.
 pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let now = world.sim.now();
-    // A write that a suspended scaler took with it comes when the gates have long opened again: nothing but
-    // its fences can hold it.
-    let on_time = |applied: &&Applied| applied.pending.stuck.is_none();
+    // What only its fences can hold comes when the gates have long opened again.
+    let on_time = |applied: &&Applied| !world.is_loose(&applied.pending);
     for applied in sleeps(world).filter(on_time) {
         let target = &applied.pending.target;
         let in_use = world.requests.live().find(|(_, request)| {
@@ -62,6 +64,14 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
                 "{target} was put to sleep though {} is busy for {left:?}",
                 lease.pod
             ));
+        }
+        // One that comes while a claim is being released cannot be tested with it: it is on another object.
+        let in_the_way = match applied.pending.write {
+            Write::Release { .. } => applied.pending.known.busy_until,
+            _ => applied.busy_until,
+        };
+        if in_the_way.is_some_and(|until| until > now) && applied.pending.cause != WAKE_FAILED {
+            return Err(format!("{target} was put to sleep under the lease on it"));
         }
         for activator in world.activators.iter().filter(|activator| activator.serves) {
             let Some(slot) = activator.slots.get(target) else {
@@ -128,8 +138,8 @@ pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
 }
 
 /// Invariant 12: Held, expired, foreign and pool-owned sandboxes are never woken or put to sleep: a hold at the
-/// moment of the write, the rest as far as the writer's own watch had shown it. A wake of ours that failed
-/// is taken back also under a hold.
+/// moment of the write, the rest as far as the writer's own watch had shown it, and no sleep by one whose
+/// watches may be behind. A wake of ours that failed is taken back also under a hold.
 pub(super) fn hands_off(world: &World) -> Result<(), String> {
     for applied in done(world) {
         let (pending, known) = (&applied.pending, applied.pending.known);
@@ -152,12 +162,24 @@ pub(super) fn hands_off(world: &World) -> Result<(), String> {
             () if known.pool_member => "a member of a pool",
             () if known.deleting => "being deleted",
             () if known.paused => "paused",
+            () if !wakes && is_long_paused(world, pending) => "paused for long",
             () => continue,
         };
         let verb = if wakes { "woken" } else { "put to sleep" };
         return Err(format!("{} is {why} and was {verb}", pending.target));
     }
     Ok(())
+}
+
+/// Whether its policy had been paused for longer than a scaler that works can be without knowing.
+fn is_long_paused(world: &World, pending: &Pending) -> bool {
+    let told = LONGEST_STALL + NOTICED;
+    let key = (NodeKind::Scaler, pending.by.index);
+    let went_on = world.paused.get(&key);
+    let need = world.needs.get(&pending.target);
+    let paused = need.and_then(|need| need.paused);
+    let known = paused.into_iter().chain(went_on.copied()).max();
+    paused.is_some() && known.is_some_and(|at| at + told < pending.issued)
 }
 
 /// Sleeps done in this step.

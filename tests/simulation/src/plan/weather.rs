@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reveille_scaler_core::view::Strategy;
+
 use super::Plan;
 use crate::mutant::Mutant;
 
@@ -14,20 +16,37 @@ impl Plan {
             Mutant::ElectionWithoutMargin => {
                 self.lease.renew_deadline = self.lease.lease;
                 self.scalers = 2;
-                self.writes.late = 0.5;
-                self.trouble.offline = often;
+                // Only a release takes all of its time: what makes sure of other sleeps cuts theirs short.
+                self.bind_all();
+                (self.writes.late, self.storm) = (0.5, Duration::from_secs(120));
+                self.trouble.offline = Some(Duration::from_secs(15));
                 (self.trouble.scaler_crash, self.trouble.rollout) = (None, None);
                 self.trouble.pause = None;
             }
             Mutant::BlindTrusted => self.trouble.offline = often,
+            Mutant::BlindLeader => {
+                (self.trouble.blind, self.trouble.operator) = (often, often);
+                self.trouble.pause = None;
+            }
+            Mutant::HoldUnfenced | Mutant::LeaseUnfenced => {
+                self.trouble.operator = Some(Duration::from_secs(2));
+                self.watch.lag = Duration::from_millis(1500);
+            }
+            Mutant::LostSleepLeft => self.writes.hold = 0.5,
             Mutant::ReleaseUnfenced | Mutant::CollectUntouched if self.pool > 0 => {
                 self.trouble.pause = often;
                 self.trouble.operator = often;
-                for target in &mut self.targets {
-                    (target.claim, target.volumes) = (true, false);
-                }
+                self.bind_all();
             }
             _ => {}
+        }
+    }
+
+    fn bind_all(&mut self) {
+        self.pool = self.pool.max(1);
+        for target in &mut self.targets {
+            (target.claim, target.volumes) = (true, false);
+            target.policy.strategy = Strategy::Bind;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::Machine;
 use super::view::view;
 use crate::mutant::Mutant;
 use crate::objects::{Change, Name};
-use crate::sim::Event;
+use crate::sim::{Event, NodeKind};
 use crate::world::World;
 
 impl World {
@@ -32,11 +32,31 @@ impl World {
     /// A scaler sees which activators have a running container.
     pub(crate) fn members_seen(&mut self, index: usize, members: &[Arc<str>]) {
         let is_fixed = self.sim.mutant == Some(Mutant::MembersFixed);
+        if self.is_unwatched(NodeKind::Scaler, index) {
+            return;
+        }
         let scaler = &mut self.scalers[index];
         if !is_fixed || !scaler.has_members {
             scaler.roster.set_members(members);
         }
         scaler.has_members |= !members.is_empty();
+        scaler.knows_members = true;
+        self.look_at_watches(index);
+    }
+
+    /// A scaler learns whether all its watches run.
+    pub(crate) fn look_at_watches(&mut self, index: usize) {
+        let now = self.sim.now();
+        let is_mutated = self.sim.mutant == Some(Mutant::BlindLeader);
+        let scaler = &mut self.scalers[index];
+        let streams = &scaler.streams;
+        let runs = streams.is_synced(now) && streams.silent_since().is_none();
+        let current = (runs && scaler.knows_members) || is_mutated;
+        scaler.roster.set_current(current);
+        if std::mem::replace(&mut scaler.sees, current) != current {
+            let word = if current { "sees" } else { "is blind" };
+            self.sim.trace(|| format!("scaler-{index} {word}"));
+        }
     }
 
     /// Everything that there was when a scaler began to watch is known to it.
@@ -50,6 +70,7 @@ impl World {
         for name in names {
             self.observe_machine(index, &name);
         }
+        self.look_at_watches(index);
     }
 
     /// Tells the machine of a target what the watch shows.

@@ -17,6 +17,7 @@ pub(crate) fn address(write: &CoreWrite, name: &Name, target: &Target) -> Option
         Intent::Restore | Intent::Suspend => {
             let (name, present) = target.sandbox.as_ref()?;
             let (sandbox, hold) = (Arc::clone(name), present.hold);
+            let busy_until = present.busy_until;
             let to = if write.what == Intent::Restore {
                 Mode::Running
             } else {
@@ -27,6 +28,7 @@ pub(crate) fn address(write: &CoreWrite, name: &Name, target: &Target) -> Option
                 uid,
                 epoch,
                 hold,
+                busy_until,
                 to,
             }
         }
@@ -57,6 +59,8 @@ pub(super) fn view(target: &Target, proven_by_ready: bool, now: Instant) -> View
         epoch: sandbox.epoch,
         mode: sandbox.mode,
         hold: sandbox.hold,
+        busy_until: sandbox.busy_until,
+        woken: sandbox.woken.map(|at| now.saturating_duration_since(at)),
         expires: sandbox.expires,
         deleting: sandbox.deleting,
         pool_member: sandbox.pool_member,

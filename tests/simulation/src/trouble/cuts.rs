@@ -6,8 +6,10 @@ use super::Kind;
 use crate::sim::{Event, Node, NodeKind};
 use crate::world::World;
 
-/// Longest cut of a carrier, and longest time until it is noticed.
-const CUT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
+/// Longest cut of a carrier.
+const CUT: Duration = Duration::from_secs(5);
+/// Longest time until a process notices that it is cut off.
+pub(crate) const NOTICED: Duration = Duration::from_secs(1);
 /// Longest time that the API server is out of reach of one process.
 const OFFLINE: Duration = Duration::from_secs(20);
 
@@ -32,7 +34,7 @@ impl World {
         self.sim
             .trace(|| format!("{kind:?} {index} loses its carrier"));
         self.notice(kind, index);
-        let after = self.sim.up_to(CUT.0);
+        let after = self.sim.up_to(CUT);
         self.sim
             .after(after, Event::Trouble(Kind::Mended(kind, index)));
     }
@@ -48,14 +50,14 @@ impl World {
 
     fn notice(&mut self, kind: NodeKind, index: usize) {
         let node = self.node(kind, index);
-        let after = self.sim.up_to(CUT.1);
+        let after = self.sim.up_to(NOTICED);
         self.sim.after(after, Event::Linked(node));
     }
 
     /// One watch of one process breaks.
     pub(super) fn gap(&mut self) {
         let node = self.any_node();
-        if !self.is_offline(node.kind, node.index) {
+        if !self.is_unwatched(node.kind, node.index) {
             self.break_watch(node);
         }
     }
@@ -74,12 +76,40 @@ impl World {
         let label = node.label();
         self.sim.trace(|| format!("{label} loses the API server"));
         self.break_all(node);
-        let noticed = self.sim.up_to(CUT.1);
+        let noticed = self.sim.up_to(NOTICED);
         self.sim.after(noticed, Event::Look(node));
         let after = self.sim.up_to(OFFLINE);
         self.sim.trouble_for(after);
         self.sim
             .after(after, Event::Trouble(Kind::Online(kind, index)));
+    }
+
+    /// All watches of a scaler end for a while, and nothing else: it is turned away when it lists, or watches
+    /// another server than it writes to.
+    pub(super) fn go_blind(&mut self) {
+        let index = self.sim.rng.usize(..self.scalers.len());
+        let node = self.scalers[index].node;
+        if self.is_offline(node.kind, index) || !self.blind.insert(index) {
+            return;
+        }
+        self.sim.coverage.blinded += 1;
+        self.sim.trace(|| format!("scaler-{index} cannot watch"));
+        self.break_all(node);
+        let noticed = self.sim.up_to(NOTICED);
+        self.sim.after(noticed, Event::Look(node));
+        let after = self.sim.up_to(OFFLINE);
+        self.sim.trouble_for(after);
+        self.sim.after(after, Event::Trouble(Kind::Sees(index)));
+    }
+
+    pub(super) fn see_again(&mut self, index: usize) {
+        if !self.blind.remove(&index) {
+            return;
+        }
+        self.sim.trouble();
+        self.sim.trace(|| format!("scaler-{index} can watch again"));
+        self.relist_all(self.scalers[index].node);
+        self.members();
     }
 
     /// The API server is so slow for a scaler that it cannot renew its lease in time, and writes come late.
@@ -111,6 +141,11 @@ impl World {
         self.offline.contains(&(kind, index))
     }
 
+    /// Whether a process cannot watch.
+    pub(crate) fn is_unwatched(&self, kind: NodeKind, index: usize) -> bool {
+        self.is_offline(kind, index) || (kind == NodeKind::Scaler && self.blind.contains(&index))
+    }
+
     /// Everything that is cut is mended.
     pub(super) fn mend_all(&mut self) {
         for (kind, index) in self.cut.clone() {
@@ -118,6 +153,9 @@ impl World {
         }
         for (kind, index) in self.offline.clone() {
             self.go_online(kind, index);
+        }
+        for index in self.blind.clone() {
+            self.see_again(index);
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// How long an operator's doing lasts.
 const OPERATION: Duration = Duration::from_secs(4);
+/// The same of a policy that is paused.
+const PAUSED: Duration = Duration::from_secs(12);
 
 impl World {
     pub(super) fn crash_pod(&mut self) {
@@ -86,12 +88,14 @@ impl World {
                 self.api.drop_sandbox(&name);
             }
             6 => self.pause(&target, true),
+            9 => self.ask_for_lease(&name),
             _ => {
                 let command = self.operator_command(choice);
                 self.command(&target, command);
             }
         }
-        let lasts = self.sim.up_to(OPERATION);
+        let longest = if choice == 6 { PAUSED } else { OPERATION };
+        let lasts = self.sim.up_to(longest);
         self.sim.after(lasts, Event::Trouble(Kind::Undone(number)));
     }
 

@@ -137,7 +137,7 @@ impl World {
             .map(|activator| Arc::clone(&activator.name))
             .collect();
         for index in 0..self.scalers.len() {
-            if self.scalers[index].is_up && !self.is_offline(NodeKind::Scaler, index) {
+            if self.scalers[index].is_up && !self.is_unwatched(NodeKind::Scaler, index) {
                 let lag = self.sim.up_to(self.sim.plan.watch.lag);
                 let at = (self.sim.now() + lag).max(self.scalers[index].members_due);
                 let scaler = &mut self.scalers[index];

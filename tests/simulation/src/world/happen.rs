@@ -32,6 +32,7 @@ impl Event {
             | Self::BusyAnswer(node, ..)
             | Self::Budget(node)
             | Self::WriteContinues(node, _)
+            | Self::WriteHalf(node, _)
             | Self::WriteAnswered(node, _)
             | Self::Collect(node, ..)
             | Self::PollElection(node, _)
@@ -43,7 +44,7 @@ impl Event {
             | Self::Start(..)
             | Self::Members
             | Self::Exchange(..)
-            | Self::WriteArrives(_)
+            | Self::WriteArrives(..)
             | Self::LeaseArrives(..)
             | Self::Visit(_)
             | Self::Trouble(_)
@@ -97,7 +98,7 @@ impl World {
             Event::Start(kind, index) => self.start(kind, index),
             Event::Members => self.members(),
             Event::Exchange(id, turn, leg) => self.exchange(id, turn, leg),
-            Event::WriteArrives(id) => self.write_arrives(id),
+            Event::WriteArrives(id, stage) => self.write_arrives(id, stage),
             Event::LeaseArrives(node, request) => self.lease_arrives(node, request),
             Event::Visit(visit) => self.visit(visit),
             Event::Trouble(kind) => self.make_trouble(kind),
@@ -161,10 +162,12 @@ impl World {
             }
             Event::Budget(_) => self.spend(index),
             Event::WriteContinues(_, id) => self.write_continues(id),
+            Event::WriteHalf(_, id) => self.write_half(id),
             Event::WriteAnswered(_, id) => self.write_answered(id),
             Event::Collect(_, name, memory) => self.collect(node, &name, memory),
             Event::PollElection(_, at) => self.election_due(index, at),
             Event::LeaseAnswered(_, answer) => self.lease_answered(index, answer),
+            Event::Look(_) => self.look_at_watches(index),
             Event::Linked(_) => {
                 let now = self.sim.now();
                 let linked = !self.is_cut(NodeKind::Scaler, index);

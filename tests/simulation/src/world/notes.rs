@@ -22,6 +22,8 @@ pub(crate) struct Need {
     pub(crate) changed: Option<Instant>,
     /// Drains that failed since its last sleep, by scaler.
     pub(crate) drains_failed: [u32; 2],
+    /// Its policy has been paused since.
+    pub(crate) paused: Option<Instant>,
     /// Wakes that failed.
     pub(crate) wakes_failed: u32,
     /// The latest term in which it was put to sleep.
@@ -70,7 +72,12 @@ impl World {
             self.api.vanished.insert(Arc::clone(name), now);
         }
         let target = self.owner_of(name).unwrap_or_else(|| Arc::clone(name));
-        self.needs.entry(target).or_default().changed = Some(now);
+        let need = self.needs.entry(target).or_default();
+        need.changed = Some(now);
+        if let Change::Policy(_, policy) = change {
+            let is_paused = policy.as_ref().is_some_and(|policy| policy.paused);
+            need.paused = is_paused.then(|| need.paused.unwrap_or(now));
+        }
     }
 
     /// The claim of a Sandbox.
@@ -106,12 +113,12 @@ impl World {
                 .iter()
                 .filter(|(_, owner)| **owner == pending.target);
             let now = self.sim.now();
-            // What a suspended scaler leaves behind comes whenever it comes, after all gates have opened.
-            if pending.stuck.is_some() {
+            let its: Vec<_> = its.map(|(uid, _)| (Arc::clone(uid), now)).collect();
+            // It comes whenever it comes, after all gates have opened.
+            if self.is_loose(pending) {
                 return;
             }
-            self.asleep
-                .extend(its.map(|(uid, _)| (Arc::clone(uid), now)));
+            self.asleep.extend(its);
         } else if let Some(pod) = sandbox.and_then(|name| pods.get(name)) {
             counts.woken_while_terminating += u64::from(pod.terminating);
         }

@@ -1,5 +1,7 @@
 //! What a Sandbox does, awake and asleep.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use reveille_crds::change::{Change, Probe};
 use reveille_crds::sandbox::OperatingMode::{Running, Suspended};
@@ -11,7 +13,7 @@ use crate::store::SandboxObject;
 #[tokio::test]
 async fn a_sandbox_keeps_its_name_and_its_volume_across_sleeps_and_gets_a_new_pod() {
     let dir = tempfile::tempdir().unwrap();
-    let script = "echo $HOSTNAME >> $FILE; trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let script = "trap 'exit 0' TERM; echo $HOSTNAME >> $FILE; while :; do sleep 0.01; done";
     let container = format!("{MOUNT}\n        env: [{{name: FILE, value: /data/lives}}]");
     let bench = Bench::start(dir.path(), &agent("alice", script, &container, "", VOLUME)).await;
     let lives = bench.dir.join("volumes/agents/data-alice/lives");
@@ -154,13 +156,18 @@ async fn init_containers_run_in_order_before_the_others_and_sidecars_beside_them
 #[tokio::test]
 async fn readiness_startup_and_liveness_probes_are_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    // Bound and not listening: nobody else gets the port once the listener is gone.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.set_reuseaddr(true).unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
+    let port = address.port();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let container = format!(
         "volumeMounts: [{{name: data, mountPath: /data}}]
         startupProbe: {{exec: {{command: [test, -e, /data/started]}}}}
-        readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1, failureThreshold: 1}}
-        livenessProbe: {{exec: {{command: [test, -e, /data/started]}}, periodSeconds: 1, failureThreshold: 1}}"
+        readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}}
+        livenessProbe: {{exec: {{command: [test, -e, /data/started]}}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}}"
     );
     let bench = Bench::start(
         dir.path(),
@@ -213,7 +220,7 @@ async fn readiness_startup_and_liveness_probes_are_heard() {
 async fn a_wake_during_the_end_waits_for_the_old_pod() {
     let dir = tempfile::tempdir().unwrap();
     // Takes its time to end, and would be seen if another ran beside it.
-    let script = "mkdir $0/alone || echo BOTH; echo up >> $0/log; trap 'sleep 0.3; rmdir $0/alone; exit 0' TERM; while :; do sleep 0.01; done";
+    let script = "trap 'sleep 0.3; rmdir $0/alone; exit 0' TERM; mkdir $0/alone || echo BOTH; echo up >> $0/log; while :; do sleep 0.01; done";
     let container = format!("args: [/data]\n        {MOUNT}");
     let bench = Bench::start(dir.path(), &agent("alice", script, &container, "", VOLUME)).await;
     for round in 1..=3 {
@@ -268,7 +275,10 @@ async fn a_sleep_takes_the_whole_group_and_what_left_it() {
     .await;
     let pod = bench.ready("alice").await.metadata.uid.clone().unwrap();
     written(&bench.dir.join("logs/agents/alice/agent.log"), "up").await;
-    assert!(group::marked()[&pod].len() >= 3);
+    // One that is just becoming another program has no environment for a moment.
+    while group::marked().get(&pod).map_or(0, Vec::len) < 3 {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
     bench.set("alice", Suspended);
     bench.asleep("alice").await;
     assert!(!group::marked().contains_key(&pod));

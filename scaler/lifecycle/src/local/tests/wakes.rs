@@ -78,7 +78,7 @@ async fn fifty_sandboxes_wake_at_once() {
 }
 
 #[tokio::test]
-async fn a_trivial_agent_runs_within_milliseconds_of_its_wake() {
+async fn a_wake_waits_for_no_interval() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::start(
         dir.path(),
@@ -97,6 +97,7 @@ async fn a_trivial_agent_runs_within_milliseconds_of_its_wake() {
     bench.asleep("alice").await;
     bench.stop().await;
     println!("best of ten wakes: {best:?}");
-    // The best of ten on a machine shared with others; typical is 2 to 4 ms in a debug build.
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    // Typical are 2 to 4 ms in a debug build. The shortest interval that a wake could wait for is a second,
+    // a probe's; on a machine that is busy with much else one of ten is still faster.
+    assert!(best < Duration::from_secs(1), "{best:?}");
 }

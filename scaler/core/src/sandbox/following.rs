@@ -1,0 +1,56 @@
+//! Wakes that another scaler has written: who waits is told by that one, but only the one that leads puts to
+//! sleep, so every scaler follows every wake, without a word, and knows when it is to be taken back.
+
+use std::time::Instant;
+
+use super::Sandbox;
+use crate::act::SleepReason;
+use crate::view::{ClaimView, Desired, View};
+
+impl Sandbox {
+    /// A scaler may have woken it since `before`, or before it was first seen: then not so long ago that it
+    /// may have been up since. Where the epoch stays, somebody else has changed its mode.
+    pub(super) fn see_wake(&mut self, before: &View, now: Instant) {
+        let claim = self.view.claim.as_ref().zip(before.claim.as_ref());
+        let is_bound =
+            |(now, before): (&ClaimView, &ClaimView)| !now.released && now.epoch > before.epoch;
+        if before.desired() == Desired::Released && claim.is_some_and(is_bound) {
+            self.woken = Some(now);
+        }
+        let Some(sandbox) = &self.view.sandbox else {
+            return;
+        };
+        let known = before.sandbox.as_ref();
+        let known = known.filter(|known| known.uid == sandbox.uid);
+        if known.is_some_and(|known| known.epoch == sandbox.epoch) {
+            return;
+        }
+        let limit = self.wake_limit();
+        if sandbox.woken.is_some_and(|ago| ago < limit) {
+            self.woken.get_or_insert(now);
+        } else if known.is_some() {
+            self.woken = None;
+        }
+    }
+
+    /// A wake is under way until it is up, or asleep again.
+    pub(super) fn end_wake(&mut self, is_up: bool) {
+        let under_way = matches!(self.view.desired(), Desired::Running | Desired::Unbound);
+        self.woken.take_if(|_| is_up || !under_way);
+    }
+
+    /// Takes back a wake that fails where nobody has asked this scaler for it.
+    pub(super) fn follow_wake(&mut self, now: Instant) {
+        let is_late = self.follows_until().is_some_and(|end| now >= end);
+        let is_followed = self.woken.is_some() && self.attempt.is_none();
+        if is_late || (is_followed && self.fault(now).is_some()) {
+            self.hurry.get_or_insert(SleepReason::WakeFailed);
+        }
+    }
+
+    /// When a wake that is followed is late.
+    pub(super) fn follows_until(&self) -> Option<Instant> {
+        let woken = self.woken.filter(|_| self.attempt.is_none())?;
+        Some(woken + self.wake_limit())
+    }
+}
