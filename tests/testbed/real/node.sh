@@ -78,8 +78,8 @@ remove_cgroups() {
 # is told its processors.
 make_cgroups() {
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-        # Those that the kubelet insists on; most are on already.
-        for controller in cpu cpuset io memory pids; do
+        # The kubelet insists on those that the machine has; most are on already.
+        for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
             echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
         done
         mkdir "/sys/fs/cgroup/$NODE_CGROUP"
