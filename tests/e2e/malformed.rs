@@ -259,7 +259,8 @@ async fn random_host_names_leave_memory_flat() {
     reveille.get("alice", "/").await.ok();
 }
 
-/// So many thousand requests for hosts that nobody has heard of, pipelined by hundreds.
+/// So many thousand requests for hosts that nobody has heard of, pipelined by hundreds; none of them waits
+/// for a sandbox that may just have been made.
 async fn strangers(reveille: &Reveille, rounds: u64) {
     let mut stream = reveille.connect().await;
     for _ in 0..rounds * 10 {
@@ -267,7 +268,7 @@ async fn strangers(reveille: &Reveille, rounds: u64) {
             .map(|_| {
                 let (name, namespace) = (fastrand::u64(..), fastrand::u64(..));
                 format!(
-                    "GET / HTTP/1.1\r\nHost: x{name:x}.n{namespace:x}.sandbox.localhost\r\n\r\n"
+                    "GET / HTTP/1.1\r\nHost: x{name:x}.n{namespace:x}.sandbox.localhost\r\nX-Sandbox-Timeout: 0.0000001\r\n\r\n"
                 )
             })
             .collect();

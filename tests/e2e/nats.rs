@@ -73,7 +73,7 @@ async fn doubled_and_delayed_messages_lose_and_repeat_nothing() {
 #[tokio::test]
 async fn nats_killed_and_restarted_under_load_loses_nothing_and_heals() {
     let mut nats = Nats::start().await;
-    let home = Home::with(&fleet(6, 1));
+    let home = Home::with(&fleet(6, 3));
     let reveille = Reveille::with(&home, &["--nats", &nats.url()]).await;
     reveille.get("agent-0", "/").await.ok();
 
@@ -121,12 +121,13 @@ async fn without_nats_nobody_is_put_to_sleep_and_a_wake_is_not_left_hanging() {
     reveille.get("agent-0", "/").await.ok();
     nats.kill().await;
     let wakes = reveille.get("agent-0", "/").await.ok().json()["wakes"].clone();
+    let slept = reveille.sleeps("agent-0");
     // Well beyond cooldown, report and drain: the other side is silent, and silence is not idleness.
     for _ in 0..40 {
         reveille.get("agent-1", "/slow?ms=100").await;
         sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(reveille.sleeps("agent-0"), 0);
+    assert_eq!(reveille.sleeps("agent-0"), slept);
     let about = reveille.get("agent-0", "/").await.ok().json();
     assert_eq!(about["wakes"], wakes);
     let other = reveille.get("agent-1", "/").await;
@@ -181,7 +182,7 @@ impl Load {
             clients.spawn(async move {
                 while !told.over.load(Ordering::Relaxed) {
                     // The first agent is always warm; the others have the time to sleep.
-                    let longest = if number == 0 { 100 } else { 3_000 };
+                    let longest = if number == 0 { 100 } else { 6_000 };
                     sleep(Duration::from_millis(fastrand::u64(0..longest))).await;
                     told.sent.fetch_add(1, Ordering::Relaxed);
                     let name = format!("agent-{number}");

@@ -22,7 +22,7 @@ async fn sigterm_lets_requests_in_flight_finish_and_tells_the_parked_to_come_bac
     reveille.get("alice", "/").await.ok();
     let mut in_flight = Vec::new();
     for _ in 0..10 {
-        let slow = request(Method::GET, "alice", "/slow?ms=1500", Empty::<Bytes>::new());
+        let slow = request(Method::GET, "alice", "/slow?ms=8000", Empty::<Bytes>::new());
         in_flight.push(tokio::spawn(send(reveille.listen, slow)));
     }
     let mut parked = Vec::new();

@@ -73,9 +73,15 @@ async fn events_arrive_one_by_one_through_the_wake_and_keep_the_agent_awake() {
     let mut events = within("the head", open(reveille.listen, get))
         .await
         .unwrap();
+    let mut read = Vec::new();
     for number in 1..=60 {
-        let event = String::from_utf8(data(&mut events).await.unwrap().to_vec()).unwrap();
-        assert_eq!(event, format!("id: {number}\ndata: alice {number}\n\n"));
+        let event = format!("id: {number}\ndata: alice {number}\n\n");
+        while read.len() < event.len() {
+            read.extend(data(&mut events).await.unwrap());
+        }
+        let rest = read.split_off(event.len());
+        assert_eq!(String::from_utf8(read).unwrap(), event);
+        read = rest;
     }
     assert_eq!(reveille.sleeps("alice"), 0);
     drop(events);

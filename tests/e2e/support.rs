@@ -21,6 +21,7 @@ pub(crate) mod log;
 pub(crate) mod manifests;
 pub(crate) mod nats;
 mod patience;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod reveille;
 pub(crate) mod socket;

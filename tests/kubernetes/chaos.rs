@@ -59,7 +59,12 @@ async fn a_user_at_random_is_survived_and_every_answer_is_the_right_sandboxs() {
     for name in user.names() {
         let what = format!("{name} answers");
         until(&what, || async {
-            (cluster.get(&name, "/").await.status == 200).then_some(())
+            let status = cluster.get(&name, "/").await.status;
+            if status == 404 {
+                // What was on its way out when the user made peace is gone only now.
+                user.make_missing().await;
+            }
+            (status == 200).then_some(())
         })
         .await;
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::support::audit::Asked;
 use crate::support::cluster::Cluster;
 use crate::support::figures::Phases;
 use crate::support::manifests::{Agent, policy};
-use crate::support::objects::Kind;
+use crate::support::objects::{Kind, epoch};
 use crate::support::{size, until};
 
 /// Objects that the test creates at a time.
@@ -57,7 +58,7 @@ async fn a_fleet_woken_at_once_through_both_activators_costs_one_effective_patch
     // Each sandbox is asked for through both at the same moment.
     let asked = names
         .iter()
-        .flat_map(|name| doors.iter().map(move |door| door.get(name, "/")));
+        .flat_map(|name| doors.iter().map(move |door| door.get_at_last(name, "/")));
     let replies = futures_util::future::join_all(asked).await;
     let took = begin.elapsed();
     for (place, reply) in replies.into_iter().enumerate() {
@@ -75,12 +76,13 @@ async fn a_fleet_woken_at_once_through_both_activators_costs_one_effective_patch
             }
         }
     }
-    assert_eq!(patches.len() as u64, count);
     assert!(
         patches.values().all(|&patches| patches == 1),
         "{patches:#?}"
     );
     for sandbox in cluster.list(Kind::Sandbox).await {
+        // The log has no success where the answer came too late for a write that was done.
+        assert_eq!(epoch(&sandbox), 1, "{sandbox}");
         let text = sandbox["status"]["conditions"].to_string();
         assert!(!text.contains("MultiplePods"), "{sandbox}");
     }
@@ -105,32 +107,23 @@ async fn a_fleet_at_rest_costs_no_call_but_watches_lease_and_heartbeats() {
     cluster.get(&names[0], "/").await.ok();
     cluster.await_mode(&names[0], "Suspended").await;
     all_asleep(&cluster, count).await;
-    events_written(&cluster).await;
+    until("a fleet at rest", || calls_within(&cluster, seconds)).await;
+    cluster.nobody_panicked();
+}
+
+/// Nothing, if in so many seconds there was no call but watches and the lease's. What happened before may
+/// still be written down in the first of them: status, Events.
+async fn calls_within(cluster: &Cluster, seconds: u64) -> Option<()> {
     let rest = cluster.audit.since_now();
     sleep(Duration::from_secs(seconds)).await;
     let mut calls: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for asked in rest
-        .asked()
-        .into_iter()
-        .filter(crate::support::audit::Asked::is_ours)
-    {
+    for asked in rest.asked().into_iter().filter(Asked::is_ours) {
         // A watch that begins anew is still a watch.
         if asked.verb != "watch" {
             *calls.entry((asked.verb, asked.resource)).or_default() += 1;
         }
     }
-    println!("{count} asleep, {seconds} s: {calls:?}");
+    println!("asleep for {seconds} s: {calls:?}");
     calls.retain(|(_, resource), _| resource != "leases");
-    assert!(calls.is_empty(), "{calls:?}");
-    cluster.nobody_panicked();
-}
-
-/// The last Event of what happened before has been written.
-async fn events_written(cluster: &Cluster) {
-    until("the Event of the sleep", || async {
-        let events = cluster.list(Kind::Event).await;
-        let slept = |event: &Value| event["reason"] == "Slept";
-        events.iter().any(slept).then_some(())
-    })
-    .await;
+    calls.is_empty().then_some(())
 }

@@ -87,6 +87,14 @@ async fn nats_killed_under_load_stops_sleeps_and_nothing_else() {
     for scaler in &cluster.scalers {
         scaler.log.says("lost the connection to nats").await;
     }
+    // A sleep to which the activators had agreed before may still be under way.
+    for name in &names {
+        until("the end of the last sleep", || async {
+            let sandbox = cluster.sandbox(name).await?;
+            (sandbox["state"] != "draining").then_some(())
+        })
+        .await;
+    }
     let sleeps = cluster.said("to sleep after");
     // Warm traffic goes on, and a wake goes by the scalers' own API.
     warm.answers(60).await;

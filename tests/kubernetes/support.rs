@@ -35,6 +35,8 @@ pub(crate) mod part;
 #[path = "../e2e/support/patience.rs"]
 mod patience;
 pub(crate) mod plane;
+#[path = "../e2e/support/port.rs"]
+pub(crate) mod port;
 #[allow(dead_code, reason = "shared with tests/e2e")]
 #[path = "../e2e/support/process.rs"]
 pub(crate) mod process;

@@ -1,14 +1,14 @@
 //! A real nats-server that can be killed and brought back on the same port.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::support::port::Port;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, until};
 
@@ -18,33 +18,20 @@ pub(crate) struct Nats {
     /// Where it listens, also while it is dead.
     pub(crate) address: SocketAddr,
     process: Option<Process>,
-    folder: TempDir,
+    _port: Port,
 }
 
 impl Nats {
-    /// Starts one on a free port.
+    /// Starts one.
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = spawn(&folder, "-1");
-        let file = folder
-            .path()
-            .join(format!("nats-server_{}.ports", process.pid()));
-        let port = until("the ports file of nats-server", || async {
-            let ports: serde_json::Value =
-                serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
-            ports["nats"][0]
-                .as_str()?
-                .rsplit_once(':')?
-                .1
-                .parse::<u16>()
-                .ok()
-        })
-        .await;
-        Self {
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            process: Some(process),
-            folder,
-        }
+        let port = Port::reserve();
+        let mut nats = Self {
+            address: port.address,
+            process: None,
+            _port: port,
+        };
+        nats.restart().await;
+        nats
     }
 
     /// As `--nats` wants it.
@@ -63,7 +50,7 @@ impl Nats {
     /// Back again, on the same port.
     pub(crate) async fn restart(&mut self) {
         self.kill().await;
-        self.process = Some(spawn(&self.folder, &self.address.port().to_string()));
+        self.process = Some(spawn(self.address));
         until("nats-server", || async {
             TcpStream::connect(self.address).await.ok()
         })
@@ -71,10 +58,10 @@ impl Nats {
     }
 }
 
-fn spawn(folder: &TempDir, port: &str) -> Process {
+fn spawn(address: SocketAddr) -> Process {
     let child = Command::new(program())
-        .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"])
-        .arg(folder.path())
+        .args(["-a", &address.ip().to_string()])
+        .args(["-p", &address.port().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

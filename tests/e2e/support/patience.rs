@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// Longest wait for anything. Generous: tests share two cores with each other and with a compiler.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for anything. Generous: tests share two cores with each other and with a compiler, and
+/// failing wakes are backed off for up to two minutes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at something that sends no event.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -13,8 +13,9 @@ use crate::support::client::host;
 use crate::support::reveille::Reveille;
 use crate::support::{PATIENCE, within};
 
-/// After this long without a byte an answer that has begun is taken for whole.
-const SILENCE: Duration = Duration::from_secs(1);
+/// After this long without a byte an answer that has begun is taken for whole; most connections are closed
+/// behind it, and that counts at once.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A WebSocket to a sandbox.
 pub(crate) type Socket = WebSocketStream<TcpStream>;
@@ -51,7 +52,7 @@ impl Reveille {
     }
 }
 
-/// Reads until the end, or a second of silence after the first byte.
+/// Reads until the end, or a silence after the first byte.
 pub(crate) async fn read_all(stream: &mut TcpStream) -> Bytes {
     let mut read = Vec::new();
     let mut piece = [0; 16 * 1024];

@@ -21,7 +21,7 @@ async fn without_the_api_server_what_is_warm_is_served_and_a_wake_is_told_why_no
     let (testbed, plane) = Plane::own().await;
     let cluster = Setup::default().on(&plane).start().await;
     cluster
-        .create(policy(json!({"cooldownPeriod": 2, "minimumUptime": 0})))
+        .create(policy(json!({"cooldownPeriod": 5, "minimumUptime": 0})))
         .await;
     for name in ["warm", "cold"] {
         cluster.create(Agent::asleep(name).sandbox()).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams};
@@ -36,6 +37,22 @@ impl Account {
         format!("reveille-{}", self.word())
     }
 }
+
+/// Somebody may do this: verb, group and resource.
+type Right = (Account, [&'static str; 3]);
+
+/// One for each binding.
+const RIGHTS: [Right; 4] = [
+    (Account::Activator, ["list", "agents.x-k8s.io", "sandboxes"]),
+    WRITES,
+    (
+        Account::Scaler,
+        ["create", "extensions.agents.x-k8s.io", "sandboxclaims"],
+    ),
+    (Account::Scaler, ["create", "coordination.k8s.io", "leases"]),
+];
+/// What [`Access::deny_writes`] takes.
+const WRITES: Right = (Account::Scaler, ["patch", "agents.x-k8s.io", "sandboxes"]);
 
 /// A namespace and who may do what in it; dropped, the namespace is deleted.
 pub(crate) struct Access {
@@ -80,6 +97,9 @@ impl Access {
             let binding = access.binding(binding, kind, role, &name);
             access.create::<RoleBinding>(&binding).await;
         }
+        for right in RIGHTS {
+            access.await_right(right, true).await;
+        }
         access
     }
 
@@ -93,16 +113,36 @@ impl Access {
         client(&Kubeconfig::read_from(self.path(account.word())).unwrap()).await
     }
 
-    /// From now on the scaler may do what the activator may: read.
+    /// From now on, when this returns, the scaler may do what the activator may: read.
     pub(crate) async fn deny_writes(&self) {
         self.unbind(Account::Scaler).await;
         self.bind(Account::Scaler, Account::Activator).await;
+        self.await_right(WRITES, false).await;
     }
 
     /// Gives back what [`deny_writes`](Self::deny_writes) took.
     pub(crate) async fn allow_writes(&self) {
         self.unbind(Account::Scaler).await;
         self.bind(Account::Scaler, Account::Scaler).await;
+        self.await_right(WRITES, true).await;
+    }
+
+    /// Waits until the API server, which follows its own roles with a delay, allows or denies this.
+    async fn await_right(&self, (account, [verb, group, resource]): Right, allowed: bool) {
+        let review: SelfSubjectAccessReview = serde_json::from_value(json!({"spec": {
+            "resourceAttributes": {
+                "namespace": self.namespace, "verb": verb, "group": group, "resource": resource,
+            },
+        }}))
+        .unwrap();
+        let reviews = Api::all(self.client_of(account).await);
+        let params = PostParams::default();
+        let what = format!("{account:?} allowed to {verb} {resource}: {allowed}");
+        until(&what, || async {
+            let told = reviews.create(&params, &review).await.ok()?;
+            (told.status?.allowed == allowed).then_some(())
+        })
+        .await;
     }
 
     async fn create_namespace(&self) {

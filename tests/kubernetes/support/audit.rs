@@ -84,18 +84,6 @@ impl Audit {
         }
     }
 
-    /// Patches of ours that changed this Sandbox.
-    pub(crate) fn effective_patches(&self, name: &str) -> usize {
-        let patched = |asked: &&Asked| {
-            asked.is_ours()
-                && asked.verb == "patch"
-                && asked.resource == "sandboxes"
-                && asked.name == name
-                && asked.code == 200
-        };
-        self.asked().iter().filter(patched).count()
-    }
-
     fn read(&self, line: &[u8]) -> Option<Asked> {
         // Most lines are other tests': don't parse them.
         let text = std::str::from_utf8(line).ok()?;

@@ -18,7 +18,7 @@ use crate::support::access::{Access, Account};
 use crate::support::audit::Audit;
 use crate::support::http::{Failure, Reply, send};
 use crate::support::nats::Nats;
-use crate::support::part::Part;
+use crate::support::part::{FREE, Part};
 use crate::support::plane::Plane;
 use crate::support::{PATIENCE, setting, until};
 
@@ -149,7 +149,7 @@ impl Cluster {
             let mut flags = strings(&[account.word(), "--log-format", "json", "--name", name]);
             flags.extend(strings(&["--watch-namespace", &self.namespace]));
             flags.extend(strings(&["--kubeconfig", &self.access.kubeconfig(account)]));
-            flags.extend(strings(&["--admin", "127.0.0.1:0"]));
+            flags.extend(strings(&["--admin", FREE]));
             if setting("REVEILLE_DEBUG", 0) != 0 {
                 flags.extend(strings(&[
                     "--log",
@@ -178,7 +178,7 @@ impl Cluster {
             let mut flags = common(Account::Activator, name);
             flags.extend(strings(&[
                 "--listen",
-                "127.0.0.1:0",
+                FREE,
                 "--scaler-api",
                 &urls.join(","),
             ]));
@@ -342,6 +342,17 @@ impl Door {
     /// GET; whatever the status.
     pub(crate) async fn get(&self, name: &str, path: &str) -> Reply {
         self.try_get(name, path).await.unwrap()
+    }
+
+    /// GET, and again where the answer is to come again, since the API server had none for ten seconds: so
+    /// many wakes at once may ask that much of a busy machine.
+    pub(crate) async fn get_at_last(&self, name: &str, path: &str) -> Reply {
+        until(&format!("an answer of {name}"), || async {
+            let reply = self.get(name, path).await;
+            let again = reply.status == 503 && reply.json()["reason"] == "ApiUnavailable";
+            (!again).then_some(reply)
+        })
+        .await
     }
 
     /// POST of JSON; whatever the status, and an error where the activator dies.

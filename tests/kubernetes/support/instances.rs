@@ -47,9 +47,9 @@ pub(crate) struct Pod {
     pub(crate) sandbox_uid: String,
     /// It is being deleted, or gone.
     pub(crate) dying: bool,
-    /// How often its container was started again.
+    /// How its container ended before it was started again; null where it was not.
     #[expect(dead_code, reason = "shown when a test fails")]
-    restarts: i64,
+    restarted: Value,
 }
 
 /// A Sandbox.
@@ -102,6 +102,22 @@ impl Pods {
             .filter(|(_, pod)| pod.dying)
             .map(|(uid, _)| uid.clone())
             .collect()
+    }
+
+    /// How many pods a Sandbox has had.
+    pub(crate) fn of(&self, sandbox: &str) -> usize {
+        let seen = self.seen.lock().unwrap();
+        let of = |pod: &&Pod| pod.sandbox == sandbox;
+        seen.pods.values().filter(of).count()
+    }
+
+    /// Waits until the watch tells that a pod is dying or gone.
+    pub(crate) async fn await_dying(&self, uid: &str) {
+        self.wait(
+            &format!("the watch to tell of the end of pod {uid}"),
+            |seen| seen.pods.get(uid).filter(|pod| pod.dying).map(drop),
+        )
+        .await;
     }
 
     /// A pod; waits until the watch tells of it.
@@ -159,9 +175,7 @@ impl Pods {
                 sandbox: owner.name.clone(),
                 sandbox_uid: owner.uid.clone(),
                 dying: gone || object.metadata.deletion_timestamp.is_some(),
-                restarts: object.data["status"]["containerStatuses"][0]["restartCount"]
-                    .as_i64()
-                    .unwrap_or_default(),
+                restarted: object.data["status"]["containerStatuses"][0]["lastState"].clone(),
             };
             seen.pods.insert(uid, pod);
         } else {

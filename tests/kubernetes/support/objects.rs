@@ -248,6 +248,11 @@ impl Cluster {
         .await;
     }
 
+    /// Writes of ours that a Sandbox has taken. A write whose answer came too late is among them.
+    pub(crate) async fn writes(&self, name: &str) -> u64 {
+        epoch(&self.get_object(Kind::Sandbox, name).await)
+    }
+
     /// Waits until upstream's controller has made a Sandbox's mode true and says so.
     pub(crate) async fn await_mode(&self, name: &str, mode: &str) -> Value {
         let (kind, status) = if mode == "Running" {
@@ -257,6 +262,18 @@ impl Cluster {
         };
         self.await_object(mode, Kind::Sandbox, name, |sandbox| {
             sandbox["spec"]["operatingMode"] == mode && condition(sandbox, kind).0 == status
+        })
+        .await
+    }
+
+    /// Waits until a claim's status names the Sandbox of this UID, and gives it: the status of a claim
+    /// that is bound anew follows the Sandbox.
+    pub(crate) async fn bound_to(&self, claim: &str, uid: &str) -> Value {
+        until(&format!("{claim} bound to {uid}"), || async {
+            let claim = self.find(Kind::Claim, claim).await?;
+            let name = claim["status"]["sandbox"]["name"].as_str()?;
+            let sandbox = self.find(Kind::Sandbox, name).await?;
+            (uid_of(&sandbox) == uid).then_some(sandbox)
         })
         .await
     }
@@ -302,6 +319,13 @@ pub(crate) fn name_of(object: &Value) -> String {
 #[track_caller]
 pub(crate) fn uid_of(object: &Value) -> String {
     text(&object["metadata"]["uid"])
+}
+
+/// A Sandbox's epoch: each write of ours adds one.
+#[track_caller]
+pub(crate) fn epoch(sandbox: &Value) -> u64 {
+    let epoch = sandbox["metadata"]["annotations"]["reveille.dev/epoch"].as_str();
+    epoch.map_or(0, |epoch| epoch.parse().unwrap())
 }
 
 /// Status and reason of a condition that speaks of the present generation; empty where there is none.

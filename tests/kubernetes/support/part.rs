@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::http::{Failure, Reply, send};
 use crate::support::log::Log;
+use crate::support::port::Port;
 use crate::support::process::Process;
 use crate::support::{PATIENCE, setting, until};
 
@@ -26,11 +27,21 @@ pub(crate) struct Part {
     pub(crate) log: Log,
     arguments: Vec<String>,
     process: Process,
+    _ports: Vec<Port>,
 }
+
+/// In the arguments of a part: a port that is its own, also after it was killed.
+pub(crate) const FREE: &str = "127.0.0.1:0";
 
 impl Part {
     /// Starts one; it need not be ready yet.
-    pub(crate) async fn start(name: &str, arguments: Vec<String>) -> Self {
+    pub(crate) async fn start(name: &str, mut arguments: Vec<String>) -> Self {
+        let mut ports = Vec::new();
+        for argument in arguments.iter_mut().filter(|argument| *argument == FREE) {
+            let port = Port::reserve();
+            *argument = port.address.to_string();
+            ports.push(port);
+        }
         let log = Log::new();
         let mut part = Self {
             name: name.to_owned(),
@@ -39,6 +50,7 @@ impl Part {
             process: spawn(&arguments, &log),
             log,
             arguments,
+            _ports: ports,
         };
         part.learn_addresses().await;
         part
@@ -46,14 +58,8 @@ impl Part {
 
     /// Starts it again after its end, under the same name and at the same addresses.
     pub(crate) async fn restart(&mut self) {
-        let mut arguments = self.arguments.clone();
-        for (flag, address) in [("--listen", self.listen), ("--admin", self.admin)] {
-            if let Some(place) = arguments.iter().position(|argument| argument == flag) {
-                arguments[place + 1] = address.to_string();
-            }
-        }
         self.log = Log::new();
-        self.process = spawn(&arguments, &self.log);
+        self.process = spawn(&self.arguments, &self.log);
         self.learn_addresses().await;
     }
 
