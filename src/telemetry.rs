@@ -121,8 +121,8 @@ impl Sentence {
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
         let _ = match field.name() {
-            "message" => self.message.write_fmt(value),
-            name => write!(self.fields, " {name}={value}"),
+            "message" => Escaped(&mut self.message).write_fmt(value),
+            name => write!(Escaped(&mut self.fields), " {name}={value}"),
         };
     }
 }
@@ -133,7 +133,35 @@ impl Visit for Sentence {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Values may come from strangers: control characters must not reach a terminal as they are.
-        self.put(field, format_args!("{}", value.escape_debug()));
+        self.put(field, format_args!("{value}"));
+    }
+}
+
+/// A line may hold the words of strangers, as what an agent left as its last: none of them begins a line
+/// of its own, or reaches a terminal as a command.
+struct Escaped<'a>(&'a mut String);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for each in text.chars() {
+            match each {
+                '"' | '\'' | '\\' => self.0.push(each),
+                _ => self.0.extend(each.escape_debug()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_stranger_stay_on_their_line_and_command_no_terminal() {
+        let mut line = String::new();
+        let words = "\"it's ü\"\n\u{1b}[2J\u{202e}";
+        write!(Escaped(&mut line), "says {words}").unwrap();
+        assert_eq!(line, r#"says "it's ü"\n\u{1b}[2J\u{202e}"#);
     }
 }
