@@ -72,6 +72,8 @@ pub(crate) struct Fleet {
     nonce: u64,
     /// As it was last said.
     led: bool,
+    /// Activators that were last said to be silent; some of the members.
+    silent: BTreeSet<Arc<str>>,
 }
 
 struct Entry {
@@ -118,6 +120,7 @@ impl Fleet {
             // Another start of the scaler must not number its drains alike.
             nonce: uuid::Uuid::new_v4().as_u64_pair().0,
             led,
+            silent: BTreeSet::new(),
             config,
         }
     }
@@ -340,7 +343,8 @@ impl Fleet {
             .budget
             .next_down_to(self.last_class(), self.waking, now());
         let write = write.filter(|_| self.may_write());
-        [timer, write, self.upkeep_due()]
+        let silence = self.roster.lapses_at(now());
+        [timer, write, silence, self.upkeep_due()]
             .into_iter()
             .flatten()
             .min()
@@ -349,7 +353,7 @@ impl Fleet {
     /// Fires one timer that is due; the loop comes back for the next.
     fn fire(&mut self) {
         let now = now();
-        self.journal.metrics.silent(self.roster.silent_members(now));
+        self.look_at_silence();
         self.keep_up(now);
         let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() else {
             return;

@@ -2,7 +2,8 @@
 //!
 //! Three sources, each with one lease of its own; the longest counts. What the agent says of itself is kept
 //! here and dies with the pod that said it; zero ends the lease of that source alone. What the API was told
-//! stands on the Sandbox ([`crate::view::SandboxView::busy_until`]), where every replica sees it, and ends with the epoch.
+//! stands on the Sandbox ([`crate::view::SandboxView::busy_until`]), where every replica sees it, and ends
+//! with the epoch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

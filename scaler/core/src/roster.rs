@@ -5,12 +5,14 @@
 //! carrier everything counts as active from that moment on ([`Roster::reset`]).
 
 mod activator;
+mod silence;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::activator::{Activator, Heard};
+pub use self::silence::Silence;
 
 /// Reporters that are no members but still count: a pod that is leaving, or one that the list does not
 /// show yet. More than that many are strangers.
@@ -54,25 +56,6 @@ pub struct Hearing<K> {
     pub ask_full: bool,
     /// What some activator had under way and has no more, without saying since when.
     pub quiet: Vec<(Arc<str>, K)>,
-}
-
-/// Why nothing may sleep now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Silence {
-    /// Another scaler leads.
-    NotLeading,
-    /// The carrier to the activators is down.
-    LinkDown,
-    /// A watch does not run: policies, holds and members may be other than we know.
-    Blind,
-    /// There is no activator that could tell.
-    NoMembers,
-    /// This member has never been heard since we started.
-    Unheard(Arc<str>),
-    /// This member has not reported lately.
-    Silent(Arc<str>),
-    /// This member has not sent a full report yet.
-    Partial(Arc<str>),
 }
 
 impl<K: Clone + Ord> Roster<K> {
@@ -181,51 +164,6 @@ impl<K: Clone + Ord> Roster<K> {
             .quiet
             .extend(gone.into_iter().map(|key| (Arc::clone(from), key)));
         hearing
-    }
-
-    /// Why nothing may sleep now; `None`: every member was heard lately, and in full.
-    #[must_use]
-    pub fn silence(&self, now: Instant) -> Option<Silence> {
-        if !self.lead.holds(now) {
-            return Some(Silence::NotLeading);
-        }
-        if !self.linked {
-            return Some(Silence::LinkDown);
-        }
-        if !self.current {
-            return Some(Silence::Blind);
-        }
-        let mut members = self
-            .activators
-            .iter()
-            .filter(|(_, activator)| activator.member)
-            .peekable();
-        if members.peek().is_none() {
-            return Some(Silence::NoMembers);
-        }
-        members.find_map(|(name, activator)| {
-            let Some(heard) = &activator.heard else {
-                return Some(Silence::Unheard(Arc::clone(name)));
-            };
-            match () {
-                () if heard.is_silent(self.silence, now) => Some(Silence::Silent(Arc::clone(name))),
-                () if !heard.full => Some(Silence::Partial(Arc::clone(name))),
-                () => None,
-            }
-        })
-    }
-
-    /// Members that block every sleep now.
-    #[must_use]
-    pub fn silent_members(&self, now: Instant) -> usize {
-        let clear = |heard: &Heard<K>| heard.full && !heard.is_silent(self.silence, now);
-        let members = self
-            .activators
-            .values()
-            .filter(|activator| activator.member);
-        members
-            .filter(|activator| !activator.heard.as_ref().is_some_and(clear))
-            .count()
     }
 
     /// Everyone a drain has to ask: name and incarnation.

@@ -1,4 +1,5 @@
-//! Writing through the Kubernetes API: the mode, the hold and the busy lease of a Sandbox, the status of a policy.
+//! Writing through the Kubernetes API: the mode, the hold and the busy lease of a Sandbox, the status of a
+//! policy.
 
 use std::sync::Arc;
 use std::time::Duration;

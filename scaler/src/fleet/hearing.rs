@@ -65,7 +65,7 @@ impl Fleet {
         let hearing = self
             .roster
             .report(&from, &activity.incarnation, place, &entries, now);
-        self.journal.metrics.silent(self.roster.silent_members(now));
+        self.look_at_silence();
         let mut touched = BTreeSet::new();
         for (member, key) in hearing.quiet {
             if let Some(entry) = self.entries.get_mut(&key) {

@@ -1,5 +1,6 @@
 //! Where the scaler stands: whether it is heard, whether it leads, and whom it must hear before a sleep.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reveille_crds::message::ToActivator;
@@ -46,10 +47,23 @@ impl Fleet {
         let count = members.len();
         info!(members = ?members, "activators that must be heard: {count}");
         self.roster.set_members(members);
-        self.journal
-            .metrics
-            .silent(self.roster.silent_members(now()));
+        self.look_at_silence();
         self.look_at_drains();
+    }
+
+    /// Says whose silence keeps everything awake, and when that is over.
+    pub(super) fn look_at_silence(&mut self) {
+        let now = now();
+        let members = self.roster.silent_members(now);
+        self.journal.metrics.silent(members);
+        let silent: BTreeSet<Arc<str>> = self.roster.lapsed(now).cloned().collect();
+        for name in silent.difference(&self.silent) {
+            warn!(activator = %name, "activator {name} is silent: nothing is put to sleep until it is heard or gone");
+        }
+        for name in self.silent.difference(&silent) {
+            info!(activator = %name, "activator {name} is heard again, or gone");
+        }
+        self.silent = silent;
     }
 
     fn look_at_drains(&mut self) {

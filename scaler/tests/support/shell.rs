@@ -39,6 +39,8 @@ pub(crate) struct Shell {
     pub(crate) link: watch::Sender<bool>,
     /// What the activator answers to a drain.
     pub(crate) busy: Arc<AtomicBool>,
+    /// The activator reports no more.
+    pub(crate) silent: Arc<AtomicBool>,
     pub(crate) registry: Registry,
     router: axum::Router,
     watch: Watch,
@@ -80,12 +82,14 @@ impl Shell {
             shutdown.clone(),
         );
         let busy = Arc::new(AtomicBool::new(false));
+        let silent = Arc::new(AtomicBool::new(false));
         let (outcome, outcomes) = mpsc::unbounded_channel();
         tokio::spawn(activator(
             to_scaler.clone(),
             from_scaler,
             outcome,
             Arc::clone(&busy),
+            Arc::clone(&silent),
         ));
         let watch = store.watch();
         Self {
@@ -94,6 +98,7 @@ impl Shell {
             outcomes,
             link,
             busy,
+            silent,
             registry,
             router,
             watch,
@@ -243,6 +248,7 @@ async fn activator(
     mut from_scaler: mpsc::Receiver<ToActivator>,
     outcomes: mpsc::UnboundedSender<(SandboxKey, OutcomeKind)>,
     busy: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 ) {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     let mut sequence = 0;
@@ -263,6 +269,7 @@ async fn activator(
                 None => return,
             },
             _ = beat.tick() => {
+                if silent.load(Ordering::Relaxed) { continue }
                 sequence += 1;
                 let report = Activity {
                     activator: "standalone".into(), incarnation: "i".into(), sequence,
