@@ -9,12 +9,11 @@ use tracing::{info, warn};
 use super::{Fleet, now};
 
 impl Fleet {
+    /// The carrier itself tells its loss.
     pub(super) fn set_linked(&mut self, up: bool) {
         self.roster.set_linked(up, now());
         if up {
             self.say(ToActivator::Sync);
-        } else {
-            warn!("the activators cannot be heard: nothing is put to sleep");
         }
     }
 
