@@ -103,6 +103,14 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child that is just being started shares the open file until it runs its own program; closing
+        // alone would leave it locked until then.
+        let _ = self.file.unlock();
+    }
+}
+
 enum ReadError {
     Io(io::Error),
     Broken(usize),
