@@ -81,10 +81,17 @@ pub struct ScaledSandboxSpec {
     #[schemars(range(min = 1, max = rules::LONGEST))]
     #[serde(deserialize_with = "number::seconds")]
     pub websocket_idle: u32,
+    /// Seconds without bytes after which a response that still flows no longer counts as activity;
+    /// heartbeats (comments of an event stream, pings) are no bytes. 0: it counts for as long as it is open.
+    #[schemars(range(min = 0, max = rules::LONGEST))]
+    #[serde(deserialize_with = "number::seconds")]
+    pub stream_idle: u32,
     /// How a sandbox is woken.
     pub wake: WakeSpec,
     /// How requests wait for a wake.
     pub park: ParkSpec,
+    /// How requests are spoken to the sandbox.
+    pub http: HttpSpec,
     /// Asks the agent itself whether it is busy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy: Option<BusySpec>,
@@ -104,8 +111,10 @@ impl Default for ScaledSandboxSpec {
             initial_cooldown_period: 0,
             minimum_uptime: 10,
             websocket_idle: 600,
+            stream_idle: 0,
             wake: WakeSpec::default(),
             park: ParkSpec::default(),
+            http: HttpSpec::default(),
             busy: None,
             triggers: vec![Trigger {
                 kind: TriggerKind::Http,
@@ -143,10 +152,16 @@ pub enum TargetKind {
 pub struct WakeSpec {
     /// Restore the same Sandbox, or bind a warm replica.
     pub strategy: Strategy,
-    /// Seconds a wake may take before it counts as failed and whoever waits is told why.
+    /// Seconds a request waits for a wake before its client is told to come back later. The sandbox goes
+    /// on starting.
     #[schemars(range(min = 1, max = rules::LONGEST_WAIT))]
     #[serde(deserialize_with = "number::seconds")]
     pub deadline: u32,
+    /// Seconds a wake may take for as long as its pod makes progress, before it counts as failed. Never
+    /// less than deadline.
+    #[schemars(range(min = 1, max = rules::LONGEST_ANSWER))]
+    #[serde(deserialize_with = "number::seconds")]
+    pub progress_deadline_seconds: u32,
     /// What counts as ready.
     pub readiness: Readiness,
 }
@@ -156,6 +171,7 @@ impl Default for WakeSpec {
         Self {
             strategy: Strategy::Auto,
             deadline: 60,
+            progress_deadline_seconds: 600,
             readiness: Readiness::Auto,
         }
     }
@@ -227,6 +243,75 @@ pub enum Overflow {
     Reject,
 }
 
+/// How requests are spoken to the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpSpec {
+    /// What the sandbox's port speaks.
+    pub protocol: Protocol,
+    /// Which `Host` the sandbox sees.
+    pub host: HostHeader,
+    /// What becomes of the client's `Authorization`.
+    pub authorization: Authorization,
+    /// Longest time in seconds from the request's last byte to the response's head.
+    #[schemars(range(min = 1, max = rules::LONGEST_ANSWER))]
+    #[serde(deserialize_with = "number::seconds")]
+    pub response_timeout: u32,
+    /// Longest time in seconds without a byte of the request's body while it is being sent.
+    #[schemars(range(min = 1, max = rules::LONGEST_ANSWER))]
+    #[serde(deserialize_with = "number::seconds")]
+    pub idle_timeout: u32,
+}
+
+impl Default for HttpSpec {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::Auto,
+            host: HostHeader::Auto,
+            authorization: Authorization::Pass,
+            response_timeout: 300,
+            idle_timeout: 300,
+        }
+    }
+}
+
+/// What the sandbox's port speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// HTTP/2 without TLS where the port's name or `appProtocol` says so (`grpc…`, `h2c…`,
+    /// `kubernetes.io/h2c`), and for gRPC of a client that speaks HTTP/2; else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+/// Which `Host` the sandbox sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HostHeader {
+    /// The client's where the request was routed by host or path; the pod's address where it was routed by
+    /// headers, as upstream's router does.
+    #[default]
+    Auto,
+    /// The client's.
+    Preserve,
+    /// `localhost` with the sandbox's port, `Origin` and `Referer` with it; `Location`, `Content-Location`
+    /// and the domain of `Set-Cookie` of answers are turned back. For servers that accept nothing else.
+    Rewrite,
+}
+
+/// What becomes of the client's `Authorization`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Authorization {
+    /// The sandbox gets it, unless Reveille itself consumed it.
+    #[default]
+    Pass,
+    /// The sandbox never sees it.
+    Strip,
+}
+
 /// Asks the agent itself whether it is busy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -246,10 +331,22 @@ pub struct BusySpec {
     #[schemars(range(min = 1, max = rules::LONGEST_WAIT))]
     #[serde(default = "fifteen", deserialize_with = "number::seconds")]
     pub period: u32,
+    /// Questions in a row that may get no usable answer before the sandbox is put to sleep all the same.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(default = "ten", deserialize_with = "number::count")]
+    pub failure_limit: u32,
+    /// For an agent whose answer is another JSON: an expression over it that is true when the agent is idle.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_when: Option<String>,
 }
 
 fn fifteen() -> u32 {
     15
+}
+
+fn ten() -> u32 {
+    10
 }
 
 /// A cause of wakes.

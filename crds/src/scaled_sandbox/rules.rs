@@ -13,6 +13,8 @@ use crate::selector::Selector;
 pub(super) const LONGEST: u32 = 31_536_000;
 /// One hour: no client and no load balancer waits longer.
 pub(super) const LONGEST_WAIT: u32 = 3600;
+/// One day: agents think and pods load models for long, but not longer.
+pub(super) const LONGEST_ANSWER: u32 = 86_400;
 /// A hundred times the default; each parked request holds a connection.
 pub(super) const MOST_PARKED: u32 = 100_000;
 /// Longest path of the busy probe, in bytes.
@@ -121,7 +123,7 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
     })
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 20] = [
     Rule {
         field: "",
         cel: "has(self.scaleTargetRef) != has(self.selector)",
@@ -165,10 +167,22 @@ const RULES: [Rule; 14] = [
         holds: |spec| (1..=LONGEST).contains(&spec.websocket_idle),
     },
     Rule {
+        field: "streamIdle",
+        cel: "self.streamIdle >= 0 && self.streamIdle <= 31536000",
+        message: "write whole seconds from 1 to 31536000 (a year), or 0 so that an open response always counts",
+        holds: |spec| spec.stream_idle <= LONGEST,
+    },
+    Rule {
         field: "wake.deadline",
         cel: "self.wake.deadline >= 1 && self.wake.deadline <= 3600",
         message: "write whole seconds from 1 to 3600 (an hour), as in 60",
         holds: |spec| (1..=LONGEST_WAIT).contains(&spec.wake.deadline),
+    },
+    Rule {
+        field: "wake.progressDeadlineSeconds",
+        cel: "self.wake.progressDeadlineSeconds >= 1 && self.wake.progressDeadlineSeconds <= 86400",
+        message: "write whole seconds from 1 to 86400 (a day), as in 600",
+        holds: |spec| (1..=LONGEST_ANSWER).contains(&spec.wake.progress_deadline_seconds),
     },
     Rule {
         field: "park.maxRequests",
@@ -187,6 +201,18 @@ const RULES: [Rule; 14] = [
         cel: "self.park.releaseConcurrency >= 0 && self.park.releaseConcurrency <= 100000",
         message: "write a count from 1 to 100000, or 0 to start slow and double as answers come",
         holds: |spec| spec.park.release_concurrency <= MOST_PARKED,
+    },
+    Rule {
+        field: "http.responseTimeout",
+        cel: "self.http.responseTimeout >= 1 && self.http.responseTimeout <= 86400",
+        message: "write whole seconds from 1 to 86400 (a day), as in 300",
+        holds: |spec| (1..=LONGEST_ANSWER).contains(&spec.http.response_timeout),
+    },
+    Rule {
+        field: "http.idleTimeout",
+        cel: "self.http.idleTimeout >= 1 && self.http.idleTimeout <= 86400",
+        message: "write whole seconds from 1 to 86400 (a day), as in 300",
+        holds: |spec| (1..=LONGEST_ANSWER).contains(&spec.http.idle_timeout),
     },
     Rule {
         field: "busy.path",
@@ -211,6 +237,25 @@ const RULES: [Rule; 14] = [
             spec.busy
                 .as_ref()
                 .is_none_or(|busy| (1..=LONGEST_WAIT).contains(&busy.period))
+        },
+    },
+    Rule {
+        field: "busy.failureLimit",
+        cel: "!has(self.busy) || self.busy.failureLimit >= 1 && self.busy.failureLimit <= 1000",
+        message: "write a count from 1 to 1000, as in 10",
+        holds: |spec| {
+            spec.busy
+                .as_ref()
+                .is_none_or(|busy| (1..=1000).contains(&busy.failure_limit))
+        },
+    },
+    Rule {
+        field: "busy.idleWhen",
+        cel: "!has(self.busy) || !has(self.busy.idleWhen) || size(self.busy.idleWhen) <= 1024",
+        message: "write an expression of at most 1024 bytes, as in kernels == 0",
+        holds: |spec| {
+            let expression = spec.busy.as_ref().and_then(|busy| busy.idle_when.as_ref());
+            expression.is_none_or(|text| text.len() <= 1024)
         },
     },
     Rule {

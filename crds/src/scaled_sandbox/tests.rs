@@ -26,17 +26,23 @@ fn an_almost_empty_spec_has_the_documented_defaults() {
         (
             spec.cooldown_period,
             spec.minimum_uptime,
-            spec.websocket_idle
+            spec.websocket_idle,
+            spec.stream_idle
         ),
-        (300, 10, 600)
+        (300, 10, 600, 0)
     );
     assert_eq!(
         (
             spec.wake.deadline,
+            spec.wake.progress_deadline_seconds,
             spec.park.max_wait,
             spec.park.max_requests
         ),
-        (60, 55, 1000)
+        (60, 600, 55, 1000)
+    );
+    assert_eq!(
+        (spec.http.response_timeout, spec.http.idle_timeout),
+        (300, 300)
     );
     assert_eq!(validate(&spec), []);
 }
