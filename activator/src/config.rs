@@ -28,7 +28,7 @@ pub struct Config {
     pub header_count: usize,
     /// Longest time for a client to send a request's head.
     pub header_read_timeout: Duration,
-    /// Longest time from the request being sent to the response's head.
+    /// Longest time from the last byte of a request to the head of its response, where no policy says it.
     pub response_header_timeout: Duration,
     /// Longest time in-flight work may take after a shutdown begins.
     pub grace: Duration,

@@ -19,7 +19,7 @@ use crate::Watch;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::sight::Sight;
-use crate::slot::{Dirty, Facts, Slot};
+use crate::slot::{Dirty, Facts, HttpFacts, Slot};
 use crate::upstream::Upstream;
 
 mod project;
@@ -127,6 +127,7 @@ pub(crate) struct Unmanaged {
     pub(crate) is_woken: bool,
     pub(crate) limits: Limits,
     pub(crate) websocket_idle: std::time::Duration,
+    pub(crate) http: HttpFacts,
 }
 
 impl Projector {
@@ -140,6 +141,7 @@ impl Projector {
             is_woken: config.wake_unmanaged,
             limits: config.unmanaged,
             websocket_idle: config.unmanaged_websocket_idle,
+            http: project::unmanaged_http(config),
         };
         Self {
             directory,

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::slot::{Activity, Endpoint, Facts, Slot, now};
+use crate::slot::{Activity, Endpoint, Facts, HttpFacts, Slot, now};
 use crate::wake::{self, Wakes};
 
 mod refusal;
@@ -88,6 +88,7 @@ impl Parking {
         let grant = answer?;
         Ok(Admission {
             endpoint: endpoint(&grant.pod, port, grant.young_until)?,
+            http: grant.http,
             sandbox_uid: Arc::clone(&grant.pod.sandbox_uid),
             waited: Some(Waited {
                 parked: grant.parked,
@@ -238,6 +239,7 @@ impl Quotas {
 /// The request may go.
 pub(crate) struct Admission {
     pub(crate) endpoint: Endpoint,
+    pub(crate) http: HttpFacts,
     /// UID of the Sandbox whose pod that is.
     pub(crate) sandbox_uid: Arc<str>,
     /// Set if it was parked.
@@ -267,6 +269,7 @@ pub(crate) enum WakeRole {
 /// What the wake task hands to a released request.
 pub(crate) struct Grant {
     pub(crate) pod: Arc<PodFacts>,
+    pub(crate) http: HttpFacts,
     pub(crate) young_until: Option<Instant>,
     pub(crate) parked: Duration,
     pub(crate) wake: Duration,
@@ -293,6 +296,7 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
     let endpoint = endpoint(pod, port, release.young_until)?;
     Ok(Admission {
         endpoint,
+        http: facts.http,
         sandbox_uid: Arc::clone(&pod.sandbox_uid),
         waited: None,
         pace: None,

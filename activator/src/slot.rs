@@ -17,7 +17,7 @@ use reveille_activator_core::lot::TicketId;
 use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
-use reveille_crds::scaled_sandbox::Readiness;
+use reveille_crds::scaled_sandbox::{Protocol, Readiness};
 use tokio::sync::{Notify, oneshot};
 
 use crate::parking::{Grant, Refusal};
@@ -53,10 +53,20 @@ pub(crate) struct Facts {
     pub(crate) pod: Option<Arc<PodFacts>>,
     pub(crate) readiness: Readiness,
     pub(crate) websocket_idle: Duration,
+    pub(crate) http: HttpFacts,
     /// The watch itself says that no wake helps.
     pub(crate) is_blocked: bool,
     /// The target is no more; whoever still holds this slot is told so.
     pub(crate) is_gone: bool,
+}
+
+/// How requests are spoken to a sandbox, as its policy says, or the settings where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct HttpFacts {
+    pub(crate) protocol: Protocol,
+    /// Longest time from the request's last byte to the response's head.
+    pub(crate) response_timeout: Duration,
 }
 
 /// One target.

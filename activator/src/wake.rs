@@ -118,6 +118,7 @@ fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts) {
     for Ended { since, payload, .. } in step.released {
         let grant = Grant {
             pod: Arc::clone(pod),
+            http: facts.http,
             young_until: release.young_until,
             parked: now.saturating_duration_since(since),
             wake: release.opened_at.saturating_duration_since(since),

@@ -7,10 +7,11 @@ use reveille_activator_core::view::{Denial, DenialKind, Limits, Pod, State, View
 use reveille_crds::change::{Fault, Hold, PodFacts, Probe};
 use reveille_crds::index::Target;
 use reveille_crds::sandbox::OperatingMode;
-use reveille_crds::scaled_sandbox::{Readiness, ScaledSandboxSpec, TriggerKind};
+use reveille_crds::scaled_sandbox::{HttpSpec, Readiness, ScaledSandboxSpec, TriggerKind};
 
 use super::Unmanaged;
-use crate::slot::Facts;
+use crate::config::Config;
+use crate::slot::{Facts, HttpFacts};
 
 /// Faults that its controller may get over by itself, as when the pod of before is still on its way out. How
 /// long they are waited out is the scaler's to say, as of any wake.
@@ -36,6 +37,7 @@ pub(super) fn project(target: &Target, unmanaged: &Unmanaged) -> Option<(View, F
         websocket_idle: policy.map_or(unmanaged.websocket_idle, |policy| {
             seconds(policy.websocket_idle)
         }),
+        http: policy.map_or(unmanaged.http, |policy| http(&policy.http)),
         is_blocked: matches!(state, State::Blocked(_)),
         is_gone: false,
     };
@@ -57,6 +59,7 @@ pub(super) fn gone(unmanaged: &Unmanaged) -> (View, Facts) {
         pod: None,
         readiness: Readiness::Auto,
         websocket_idle: unmanaged.websocket_idle,
+        http: unmanaged.http,
         is_blocked: true,
         is_gone: true,
     };
@@ -163,6 +166,21 @@ fn limits(policy: Option<&ScaledSandboxSpec>, unmanaged: &Unmanaged) -> Limits {
         wake_deadline: seconds(policy.wake.deadline),
         wake_steps: unmanaged.limits.wake_steps,
     })
+}
+
+/// How a sandbox without a policy is spoken to.
+pub(super) fn unmanaged_http(config: &Config) -> HttpFacts {
+    HttpFacts {
+        response_timeout: config.response_header_timeout,
+        ..http(&HttpSpec::default())
+    }
+}
+
+fn http(spec: &HttpSpec) -> HttpFacts {
+    HttpFacts {
+        protocol: spec.protocol,
+        response_timeout: seconds(spec.response_timeout),
+    }
 }
 
 fn faulty(fault: &Fault) -> State {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use reveille_crds::scaled_sandbox::Protocol;
 use tokio::time::timeout;
 
 use super::Wait;
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
-use crate::slot::Activity;
+use crate::slot::{Activity, Endpoint};
 use crate::upstream::{Connection, Risk, Unanswered};
 
 /// Connections that may die under a request before a byte of it was written: one that was stale in the
@@ -67,7 +68,8 @@ impl Exchange<'_> {
             let risk = if unsent + sent == 0 { Some(risk) } else { None };
             let (mut connection, admission) = self.connect(risk, &mut waited).await?;
             let progress = request.body().progress();
-            let outcome = self.send(&mut connection, request).await;
+            let limit = admission.http.response_timeout;
+            let outcome = self.send(&mut connection, request, limit).await;
             // The next in the lot may go: this one is answered, or has failed.
             drop(admission.pace);
             let failure = match outcome? {
@@ -129,7 +131,7 @@ impl Exchange<'_> {
             if waited.is_none() {
                 *waited = admission.waited;
             }
-            let endpoint = &admission.endpoint;
+            let endpoint = &self.spoken(&admission);
             let pooled = risk
                 .filter(|_| !self.is_upgrade)
                 .and_then(|risk| upstream.reuse(endpoint, risk));
@@ -158,6 +160,17 @@ impl Exchange<'_> {
         }
     }
 
+    /// The endpoint, with what the policy says its port speaks.
+    fn spoken(&self, admission: &Admission) -> Endpoint {
+        let endpoint = admission.endpoint.clone();
+        let h2c = match admission.http.protocol {
+            Protocol::Auto => endpoint.h2c,
+            Protocol::Http1 => false,
+            Protocol::H2c => true,
+        };
+        Endpoint { h2c, ..endpoint }
+    }
+
     /// The response's head, or how the exchange failed.
     ///
     /// # Errors
@@ -166,8 +179,8 @@ impl Exchange<'_> {
         &self,
         connection: &mut Connection,
         request: Request<RequestBody>,
+        limit: Duration,
     ) -> Result<Result<Response<Incoming>, Unanswered>, Error> {
-        let limit = self.activator.config.response_header_timeout;
         let limit = self.wait.left().map_or(limit, |left| left.min(limit));
         match timeout(limit, connection.send(request)).await {
             Ok(outcome) => Ok(outcome),

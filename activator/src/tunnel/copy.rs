@@ -135,6 +135,7 @@ mod tests {
             pod: None,
             readiness: Readiness::Auto,
             websocket_idle: IDLE,
+            http: crate::slot::HttpFacts::default(),
             is_blocked: false,
             is_gone: false,
         };
