@@ -21,12 +21,17 @@ use crate::{admin, carrier, cluster, listen};
 /// # Errors
 /// [`crate::cli::BadConfiguration`] for what the user wrote; anything else for what the machine refused.
 pub(crate) fn run(args: ActivatorCommand, telemetry: &TelemetryArgs) -> anyhow::Result<()> {
-    telemetry::init(telemetry)?;
-    shutdown::run(|shutdown| serve(args, shutdown))
+    shutdown::run(async |shutdown| {
+        telemetry::init(telemetry)?;
+        serve(args, shutdown).await
+    })
 }
 
 async fn serve(args: ActivatorCommand, shutdown: Shutdown) -> anyhow::Result<()> {
-    let cluster = Cluster::connect(&args.cluster, "reveille-activator").await?;
+    let connecting = Cluster::connect(&args.cluster, "reveille-activator");
+    let Some(cluster) = shutdown.unless_stopped(connecting).await? else {
+        return Ok(());
+    };
     let clients = listen::bind_open(args.activator.listen, "--listen").await?;
     let operators = listen::bind(args.cluster.admin, "--admin").await?;
     let (listen, admin) = (clients.local_addr()?, operators.local_addr()?);

@@ -14,6 +14,7 @@ mod standalone;
 mod telemetry;
 mod welcome;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::{env, iter};
 
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("reveille: {error:#}");
+    // Nobody reads a terminal that is closed.
+    let _ = writeln!(io::stderr(), "reveille: {error:#}");
     if error.is::<BadConfiguration>() {
         ExitCode::from(BAD_CONFIGURATION)
     } else {

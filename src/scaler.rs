@@ -27,13 +27,18 @@ use crate::{admin, carrier, cluster, listen};
 /// # Errors
 /// [`crate::cli::BadConfiguration`] for what the user wrote; anything else for what the machine refused.
 pub(crate) fn run(args: ScalerCommand, telemetry: &TelemetryArgs) -> anyhow::Result<()> {
-    telemetry::init(telemetry)?;
-    shutdown::run(|shutdown| serve(args, shutdown))
+    shutdown::run(async |shutdown| {
+        telemetry::init(telemetry)?;
+        serve(args, shutdown).await
+    })
 }
 
 async fn serve(args: ScalerCommand, shutdown: Shutdown) -> anyhow::Result<()> {
     let members = args.members()?;
-    let cluster = Cluster::connect(&args.cluster, "reveille-scaler").await?;
+    let connecting = Cluster::connect(&args.cluster, "reveille-scaler");
+    let Some(cluster) = shutdown.unless_stopped(connecting).await? else {
+        return Ok(());
+    };
     let operators = listen::bind_open(args.cluster.admin, "--admin").await?;
     let admin = operators.local_addr()?;
 

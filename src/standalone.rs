@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use prometheus_client::registry::Registry;
@@ -51,9 +52,22 @@ pub(crate) fn run(
     telemetry: &TelemetryArgs,
     environment: Environment,
 ) -> anyhow::Result<()> {
+    shutdown::run(async |shutdown| start(args, telemetry, environment, shutdown).await)
+}
+
+/// Reads what the user wrote, and serves it.
+async fn start(
+    args: StandaloneArgs,
+    telemetry: &TelemetryArgs,
+    environment: Environment,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let human = telemetry::init(telemetry)?;
-    let objects =
-        manifest::load(&args.filename).map_err(|errors| BadConfiguration(errors.to_string()))?;
+    let read = async { manifest::load(&args.filename) };
+    let objects = shutdown.unless_stopped(read).await;
+    let Some(objects) = objects.map_err(|errors| BadConfiguration(errors.to_string()))? else {
+        return Ok(());
+    };
     let env: BTreeMap<String, String> = environment
         .variables
         .into_iter()
@@ -71,7 +85,7 @@ pub(crate) fn run(
             .collect(),
         env,
     };
-    shutdown::run(|shutdown| serve(args, human, config, objects, shutdown))
+    serve(args, human, config, objects, shutdown).await
 }
 
 /// `--state-dir`, else the user's (XDG Base Directory Specification, `XDG_STATE_HOME`).
@@ -113,13 +127,15 @@ async fn serve(
         operators: operators.local_addr()?,
     };
 
-    let controller = Controller::open(config, objects).await?;
+    let opening = Controller::open(config, objects);
+    let Some(controller) = shutdown.unless_stopped(opening).await? else {
+        return Ok(());
+    };
     let store = controller.store();
     if human {
-        print!(
-            "{}",
-            welcome::text(&store, &args.activator.domain, addresses).await
-        );
+        let text = welcome::text(&store, &args.activator.domain, addresses).await;
+        // A terminal that is closed by now is no reason to fail.
+        let _ = io::stdout().write_all(text.as_bytes());
     }
     let parts = Parts {
         args,
@@ -177,7 +193,14 @@ impl Parts {
             api,
             inner.clone(),
         );
-        parts.spawn(Part::Scaler, scaler);
+        let drain = shutdown.drain.clone();
+        parts.spawn(Part::Scaler, async move {
+            match scaler.await {
+                // The activator ends first, and its end of the channels with it.
+                Err(reveille_scaler::Error::CarrierEnded) if drain.is_cancelled() => Ok(()),
+                outcome => outcome,
+            }
+        });
         let operating = admin::serve(operators, router, registry, readiness, inner.clone());
         parts.spawn(Part::Admin, operating);
         let activator = reveille_activator::run(
@@ -190,11 +213,16 @@ impl Parts {
             shutdown.drain.clone(),
         );
         parts.spawn(Part::Activator, shutdown.unless_now(activator));
-        // A part that failed knows nothing; its end is told below.
-        let _ = known_to_activator.wait_for(|known| *known).await;
-        let _ = known_to_scaler.wait_for(|known| *known).await;
-        tracing::info!(listen = %addresses.clients, admin = %addresses.operators, "serving");
-
+        let welcome = async {
+            // A part that ends before it knows everything has nothing to say; its end is told below.
+            let all_known = async {
+                known_to_activator.wait_for(|known| *known).await.is_ok()
+                    && known_to_scaler.wait_for(|known| *known).await.is_ok()
+            };
+            if shutdown.drain.run_until_cancelled(all_known).await == Some(true) {
+                tracing::info!(listen = %addresses.clients, admin = %addresses.operators, "serving");
+            }
+        };
         let stages = [
             (&[Part::Activator][..], &inner),
             (
@@ -202,7 +230,7 @@ impl Parts {
                 &agents,
             ),
         ];
-        let outcome = parts.stop_in_order(&shutdown.drain, &stages).await;
+        let (outcome, ()) = tokio::join!(parts.stop_in_order(&shutdown.drain, &stages), welcome);
         drop(inbox);
         while pumps.join_next().await.is_some() {}
         outcome

@@ -65,6 +65,8 @@ pub(crate) fn init(args: &TelemetryArgs) -> Result<bool, BadConfiguration> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would panic on a terminal that was closed.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     if human {
         builder.event_format(Human).init();

@@ -1,16 +1,21 @@
 //! The end of Reveille: asked for, and not.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Method;
 use http_body_util::Empty;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::client::{post, request, send};
 use crate::support::home::Home;
 use crate::support::manifests::{Agent, Manifests};
-use crate::support::process::agents;
-use crate::support::reveille::{Reveille, refused};
-use crate::support::until;
+use crate::support::process::{Process, agents, catches};
+use crate::support::reveille::{Reveille, command, refused};
+use crate::support::{PATIENCE, until};
 
 #[tokio::test]
 async fn sigterm_lets_requests_in_flight_finish_and_tells_the_parked_to_come_back() {
@@ -150,4 +155,51 @@ async fn a_flood_of_requests_does_not_keep_reveille_from_stopping() {
         .as_u64()
         .unwrap();
     assert_eq!(counted, answered, "what was executed was answered");
+}
+
+#[tokio::test]
+async fn a_signal_at_any_moment_of_the_start_ends_with_success_and_leaves_no_process() {
+    let manifests = Manifests::one(Agent::awake("alice"), 60).agent(Agent::asleep("bob"));
+    let home = Home::with(&manifests);
+    for round in 0..60 {
+        let signal = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT][round % 3];
+        let mut starting = command(&home, &[]);
+        starting.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Process::of(starting.spawn().unwrap());
+        until("the handlers", || async {
+            catches(process.pid(), signal).then_some(())
+        })
+        .await;
+        // Not a wait for something: any moment will do.
+        let moment = Duration::from_micros(fastrand::u64(0..60_000));
+        tokio::time::sleep(moment).await;
+        process.signal(signal);
+        let status = process.ended(PATIENCE).await.expect("it ends");
+        assert!(status.success(), "{signal} {moment:?} in: {status}");
+        assert!(agents(&home.marker()).is_empty(), "{signal} {moment:?} in");
+    }
+}
+
+#[tokio::test]
+async fn closing_the_terminal_ends_reveille_and_its_agents() {
+    let home = Home::with(&Manifests::one(Agent::awake("alice"), 60));
+    let mut child = command(&home, &[]).spawn().unwrap();
+    // A terminal that is closed takes no more output.
+    drop(child.stdout.take());
+    let mut output = BufReader::new(child.stderr.take().unwrap());
+    let process = Process::of(child);
+    let mut line = String::new();
+    while !line.contains("\"serving\"") {
+        line.clear();
+        assert_ne!(output.read_line(&mut line).unwrap(), 0, "it serves");
+    }
+    until("the agent", || async {
+        (agents(&home.marker()).len() == 1).then_some(())
+    })
+    .await;
+    drop(output);
+    process.signal(Signal::SIGHUP);
+    let status = process.ended(PATIENCE).await.expect("it ends");
+    assert!(status.success(), "{status}");
+    assert!(agents(&home.marker()).is_empty());
 }

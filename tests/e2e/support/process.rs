@@ -124,6 +124,16 @@ pub(crate) fn fill_disk(pid: u32, full: bool) {
     assert!(status.success(), "prlimit (util-linux) failed");
 }
 
+/// Whether the process takes the signal itself (proc(5), `SigCgt`).
+pub(crate) fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+}
+
 /// Resident memory in KiB.
 pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -145,13 +145,26 @@ pub(crate) async fn refused(home: &Home, flags: &[&str]) -> (ExitStatus, String)
 }
 
 fn spawn(home: &Home, flags: &[&str]) -> (Process, Log) {
+    let mut child = command(home, flags).spawn().unwrap();
+    let log = Log::new();
+    log.collect(child.stderr.take().unwrap());
+    log.collect(child.stdout.take().unwrap());
+    (Process::of(child), log)
+}
+
+/// As a terminal would start it, its output in pipes.
+pub(crate) fn command(home: &Home, flags: &[&str]) -> Command {
     let free = ["--listen", "--admin"]
         .into_iter()
         .filter(|flag| !flags.contains(flag));
     let free = free.flat_map(|flag| [flag, "127.0.0.1:0"]);
-    // A write beyond the limit that a test may set is then an error, as on a full disk, not a signal.
-    let mut child = Command::new("/bin/sh")
+    // Tests may run under `nohup`. A write beyond the limit that a test may set is then an error, as on a
+    // full disk, not a signal.
+    let mut command = Command::new("/usr/bin/env");
+    command
         .args([
+            "--default-signal=HUP",
+            "/bin/sh",
             "-c",
             "trap '' XFSZ; exec \"$0\" \"$@\"",
             env!("CARGO_BIN_EXE_reveille"),
@@ -168,11 +181,6 @@ fn spawn(home: &Home, flags: &[&str]) -> (Process, Log) {
         .env("HOME", home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let log = Log::new();
-    log.collect(child.stderr.take().unwrap());
-    log.collect(child.stdout.take().unwrap());
-    (Process::of(child), log)
+        .stderr(Stdio::piped());
+    command
 }
