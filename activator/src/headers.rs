@@ -8,6 +8,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use reveille_crds::names::header;
+use reveille_crds::scaled_sandbox::Authorization;
 
 use crate::error::Error;
 use crate::parking::{Waited, WakeRole};
@@ -91,7 +92,14 @@ pub(crate) fn upgrade(parts: &Parts) -> Option<HeaderValue> {
 
 /// Makes the head that the sandbox sees, but for `Host` and `Connection`, which belong to the connection
 /// it is sent on. Who the client addressed was checked with the route.
-pub(crate) fn to_upstream(parts: &mut Parts, client: &HeaderValue, upgrade: Option<HeaderValue>) {
+///
+/// `Authorization` is the sandbox's own affair (its tokens, its OAuth) unless the policy takes it out.
+pub(crate) fn to_upstream(
+    parts: &mut Parts,
+    client: &HeaderValue,
+    upgrade: Option<HeaderValue>,
+    authorization: Authorization,
+) {
     let host = parts.headers.remove(HOST).filter(|host| !host.is_empty());
     let forwarded_host = match parts.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -101,6 +109,9 @@ pub(crate) fn to_upstream(parts: &mut Parts, client: &HeaderValue, upgrade: Opti
     let wants_trailers = tokens(headers, TE).any(|token| is(token, "trailers"));
     strip_nominated(headers);
     strip(headers, ends_here);
+    if authorization == Authorization::Strip {
+        headers.remove(AUTHORIZATION);
+    }
     if parts.version == Version::HTTP_2 {
         join_cookies(headers);
     }
@@ -251,7 +262,6 @@ fn ends_here(name: &HeaderName) -> bool {
     let text = name.as_str();
     is_hop_by_hop(name)
         || *name == HOST
-        || *name == AUTHORIZATION
         || text.starts_with("x-sandbox-")
         || text.starts_with("x-forwarded-")
         || text == "forwarded"

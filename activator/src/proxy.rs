@@ -20,7 +20,7 @@ use crate::headers;
 use crate::rescue;
 use crate::route::{Route, Router};
 use crate::server::{Client, Serving, Tasks};
-use crate::slot::Activity;
+use crate::slot::{Activity, HttpFacts};
 use crate::tunnel::{self, Switch};
 use crate::upstream::Upstream;
 
@@ -124,7 +124,7 @@ impl Proxy {
 
         // 4 directory, 5 park, 6 connect, 7 send
         let body = RequestBody::new(incoming, &serving);
-        let (request, switch) = outbound(parts, body, client, switch);
+        let (request, switch) = outbound(parts, body, client, switch, slot.http());
         let wait = Wait::begin(target.wait);
         let exchange = Exchange {
             activator: &self.activator,
@@ -201,10 +201,16 @@ fn outbound(
     mut body: RequestBody,
     client: &Client,
     switch: Option<Switch>,
+    http: HttpFacts,
 ) -> (Request<RequestBody>, Option<Switch>) {
     let offer = switch.as_ref().map(Switch::offer);
     let expects = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
-    headers::to_upstream(&mut parts, client.forwarded_for(), offer);
+    headers::to_upstream(
+        &mut parts,
+        client.forwarded_for(),
+        offer,
+        http.authorization,
+    );
     parts.extensions = http::Extensions::new();
     if switch.as_ref().is_some_and(Switch::is_over_h2) {
         tunnel::as_http1(&mut parts);

@@ -17,7 +17,7 @@ use reveille_activator_core::lot::TicketId;
 use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
-use reveille_crds::scaled_sandbox::{Protocol, Readiness};
+use reveille_crds::scaled_sandbox::{Authorization, HostHeader, Protocol, Readiness};
 use tokio::sync::{Notify, oneshot};
 
 use crate::parking::{Grant, Refusal};
@@ -67,6 +67,8 @@ pub(crate) struct HttpFacts {
     pub(crate) protocol: Protocol,
     /// Longest time from the request's last byte to the response's head.
     pub(crate) response_timeout: Duration,
+    pub(crate) host: HostHeader,
+    pub(crate) authorization: Authorization,
 }
 
 /// One target.
@@ -161,6 +163,11 @@ impl Slot {
     /// Time without bytes after which an upgraded connection falls silent.
     pub(crate) fn websocket_idle(&self) -> Duration {
         self.state.lock().facts.websocket_idle
+    }
+
+    /// How requests are spoken to it.
+    pub(crate) fn http(&self) -> HttpFacts {
+        self.state.lock().facts.http
     }
 
     /// The watch said something. Gives the UID of the pod that is the target's no more, if it had one.

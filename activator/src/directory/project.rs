@@ -180,6 +180,8 @@ fn http(spec: &HttpSpec) -> HttpFacts {
     HttpFacts {
         protocol: spec.protocol,
         response_timeout: seconds(spec.response_timeout),
+        host: spec.host,
+        authorization: spec.authorization,
     }
 }
 

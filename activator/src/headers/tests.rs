@@ -15,7 +15,12 @@ fn parts(version: Version, headers: &[(&str, &str)]) -> Parts {
 fn forwarded(version: Version, headers: &[(&str, &str)]) -> HeaderMap {
     let mut parts = parts(version, headers);
     let upgrade = upgrade(&parts);
-    to_upstream(&mut parts, &HeaderValue::from_static("192.0.2.7"), upgrade);
+    to_upstream(
+        &mut parts,
+        &HeaderValue::from_static("192.0.2.7"),
+        upgrade,
+        Authorization::Pass,
+    );
     parts.headers
 }
 
@@ -49,6 +54,7 @@ fn what_belongs_to_this_hop_ends_here() {
     let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     let expected = [
+        "authorization",
         "origin",
         "te",
         "traceparent",
@@ -64,6 +70,17 @@ fn what_belongs_to_this_hop_ends_here() {
     assert_eq!(line(&headers, "x-forwarded-proto"), Some("http"));
     let via: Vec<_> = headers.get_all("via").iter().collect();
     assert_eq!(via, ["1.0 other", "1.1 reveille"]);
+}
+
+#[test]
+fn a_policy_can_keep_the_authorization_of_clients_from_its_sandbox() {
+    let mut parts = parts(
+        Version::HTTP_11,
+        &[("host", "a"), ("authorization", "Bearer x")],
+    );
+    let client = HeaderValue::from_static("192.0.2.7");
+    to_upstream(&mut parts, &client, None, Authorization::Strip);
+    assert_eq!(line(&parts.headers, "authorization"), None);
 }
 
 #[test]

@@ -155,6 +155,7 @@ async fn the_sandbox_sees_what_it_may_see() {
     lines.sort_unstable();
     let host = format!("host: {}", agent.address);
     let expected = [
+        "authorization: Bearer x",
         "connection: te",
         &host,
         "origin: https://a",
