@@ -169,7 +169,7 @@ pub struct WakeSpec {
 impl Default for WakeSpec {
     fn default() -> Self {
         Self {
-            strategy: Strategy::Auto,
+            strategy: Strategy::Restore,
             deadline: 60,
             progress_deadline_seconds: 600,
             readiness: Readiness::Auto,
@@ -180,12 +180,13 @@ impl Default for WakeSpec {
 /// Restore the same Sandbox, or bind a warm replica under the same logical name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Strategy {
-    /// Bind where the target is a claim whose template has no volumes, else restore.
-    #[default]
-    Auto,
     /// Same UID, name and volumes; a new pod.
+    #[default]
+    // A default that API servers have written into policies before it went.
+    #[serde(alias = "Auto")]
     Restore,
-    /// Sleep releases the claim, wake binds a warm replica. For agents without state.
+    /// Sleep deletes the claim and remembers it, wake makes it again and binds a warm replica: another
+    /// Sandbox, with another name of its own. For agents without state that are reached by the claim's name.
     Bind,
 }
 

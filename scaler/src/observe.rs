@@ -149,7 +149,6 @@ fn policy(spec: &ScaledSandboxSpec) -> view::Policy {
         minimum_uptime: seconds(spec.minimum_uptime),
         wake_deadline: seconds(spec.wake.deadline),
         strategy: match spec.wake.strategy {
-            Strategy::Auto => view::Strategy::Auto,
             Strategy::Restore => view::Strategy::Restore,
             Strategy::Bind => view::Strategy::Bind,
         },

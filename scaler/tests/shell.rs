@@ -373,9 +373,9 @@ async fn unmanaged_sandboxes_are_woken_if_allowed_and_never_put_to_sleep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stateless_claim_is_released_to_sleep_and_bound_to_wake() {
+async fn a_claim_is_released_to_sleep_and_bound_to_wake_where_its_policy_says_so() {
     let mut objects = claim("bob");
-    objects.push(policy(json!({})));
+    objects.push(policy(json!({"wake": {"strategy": "Bind"}})));
     let mut shell = Shell::start(Config::default(), objects);
     shell.pod_up("bob", "pod-1").await;
     shell.until_state("bob", "awake").await;

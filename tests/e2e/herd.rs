@@ -89,7 +89,9 @@ async fn fifty_claims_are_bound_from_a_pool_of_five_and_the_rest_cold() {
         .fold(Manifests::new().pool(&mould, 5), |all, name| {
             all.claim(name)
         });
-    let manifests = manifests.policy(patient(0));
+    let mut spec = patient(0);
+    spec["wake"]["strategy"] = "Bind".into();
+    let manifests = manifests.policy(spec);
     let (home, reveille) = Reveille::of(&manifests).await;
     asleep(&reveille, &names).await;
     until("a full pool", || async {

@@ -74,7 +74,9 @@ async fn a_request_in_the_moment_of_a_release_is_bound_again_and_never_refused()
         .fold(Manifests::new().pool(&mould, 3), |all, number| {
             all.claim(&format!("claim-{number}"))
         })
-        .policy(json!({"cooldownPeriod": 0, "minimumUptime": 0}));
+        .policy(json!({
+            "cooldownPeriod": 0, "minimumUptime": 0, "wake": {"strategy": "Bind"},
+        }));
     let (_home, reveille) = Reveille::of(&manifests).await;
     let mut clients = JoinSet::new();
     for number in 0..CLAIMS {

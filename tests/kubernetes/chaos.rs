@@ -126,7 +126,10 @@ impl User<'_> {
 
     /// Creates whatever is not there.
     async fn make_missing(&self) {
-        let spec = json!({"cooldownPeriod": 1, "minimumUptime": 0, "wake": {"deadline": 30}, "park": {"maxWait": 20}});
+        let spec = json!({
+            "cooldownPeriod": 1, "minimumUptime": 0,
+            "wake": {"strategy": "Bind", "deadline": 30}, "park": {"maxWait": 20},
+        });
         let _ = self.cluster.try_create(policy(spec)).await;
         for number in 0..AGENTS {
             let agent = Agent::asleep(&format!("agent-{number}"));

@@ -26,7 +26,7 @@ async fn with_pool(members: u32, spec: Value) -> Cluster {
 
 #[tokio::test]
 async fn a_claimed_sandbox_sleeps_and_is_woken_by_the_claims_name_and_by_its_own() {
-    let spec = json!({"cooldownPeriod": 1, "minimumUptime": 0, "wake": {"strategy": "Restore"}});
+    let spec = json!({"cooldownPeriod": 1, "minimumUptime": 0});
     let cluster = with_pool(1, spec).await;
     cluster.create(claim("alice", json!({}))).await;
     let sandbox = cluster.bound("alice").await;
@@ -53,7 +53,7 @@ async fn a_claimed_sandbox_sleeps_and_is_woken_by_the_claims_name_and_by_its_own
 /// R7: the name stays, all else is new.
 #[tokio::test]
 async fn a_claim_whose_sandbox_is_deleted_under_traffic_is_answered_for_by_the_new_one_alone() {
-    let spec = json!({"cooldownPeriod": 3600, "wake": {"strategy": "Restore"}});
+    let spec = json!({"cooldownPeriod": 3600});
     let cluster = with_pool(2, spec).await;
     let instances = Instances::of(&cluster);
     cluster.create(claim("alice", json!({}))).await;
@@ -110,8 +110,8 @@ async fn until_another(door: Door, pods: Pods, old: String) -> (Reply, u32) {
 }
 
 #[tokio::test]
-async fn a_stateless_claim_is_released_when_quiet_and_bound_again_when_asked_for() {
-    let cluster = with_pool(2, json!({"cooldownPeriod": 1, "minimumUptime": 0})).await;
+async fn a_claim_is_released_when_quiet_and_bound_again_when_asked_for() {
+    let cluster = with_pool(2, bind(1)).await;
     let made = claim(
         "worker",
         json!({"additionalPodMetadata": {"annotations": {"example.com/a": "b"}}}),
@@ -152,6 +152,11 @@ async fn a_stateless_claim_is_released_when_quiet_and_bound_again_when_asked_for
     cluster.nobody_panicked();
 }
 
+/// Sleeps by release after so many seconds.
+fn bind(cooldown: u32) -> Value {
+    json!({"cooldownPeriod": cooldown, "minimumUptime": 0, "wake": {"strategy": "Bind"}})
+}
+
 /// Tells the agent to be busy for so many seconds, and not to wait for it.
 fn work(seconds: u32) -> Value {
     json!({"seconds": seconds, "background": true})
@@ -159,7 +164,7 @@ fn work(seconds: u32) -> Value {
 
 #[tokio::test]
 async fn a_released_claim_that_a_user_deletes_is_forgotten() {
-    let cluster = with_pool(1, json!({"cooldownPeriod": 1, "minimumUptime": 0})).await;
+    let cluster = with_pool(1, bind(1)).await;
     cluster.create(claim("worker", json!({}))).await;
     cluster.get("worker", "/").await.ok();
     cluster
@@ -175,7 +180,9 @@ async fn a_released_claim_that_a_user_deletes_is_forgotten() {
 
 #[tokio::test]
 async fn twenty_claims_on_a_pool_of_three_are_all_answered_and_released() {
-    let spec = json!({"cooldownPeriod": 2, "minimumUptime": 0, "wake": {"deadline": 300}, "park": {"maxWait": 300}});
+    let mut spec = bind(2);
+    spec["wake"]["deadline"] = 300.into();
+    spec["park"] = json!({"maxWait": 300});
     let cluster = with_pool(3, spec).await;
     let names: Vec<String> = (0..20)
         .map(|number| format!("worker-{number:02}"))

@@ -128,7 +128,9 @@ impl Stage {
             cluster,
             wakes: [0, 0],
         };
-        let fleet = policy(json!({"cooldownPeriod": 1, "minimumUptime": 0}));
+        let fleet = policy(json!({
+            "cooldownPeriod": 1, "minimumUptime": 0, "wake": {"strategy": "Bind"},
+        }));
         stage.create(&fleet).await;
         for name in ["alice", "bob", "carol", "erin"] {
             let mut sandbox = old(Agent::asleep(name).sandbox());

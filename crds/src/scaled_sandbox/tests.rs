@@ -48,6 +48,17 @@ fn an_almost_empty_spec_has_the_documented_defaults() {
 }
 
 #[test]
+fn a_policy_says_by_name_that_it_binds_and_the_default_of_before_is_read_as_the_one_of_now() {
+    let strategy = |word: &str| {
+        let spec = json!({"selector": {}, "wake": {"strategy": word}});
+        read(spec).unwrap().wake.strategy
+    };
+    assert_eq!(read(good()).unwrap().wake.strategy, Strategy::Restore);
+    assert_eq!(strategy("Bind"), Strategy::Bind);
+    assert_eq!(strategy("Auto"), Strategy::Restore);
+}
+
+#[test]
 fn a_number_that_is_none_is_refused_with_what_to_write() {
     for (value, part) in [
         (json!(-5), "integer `-5`"),

@@ -154,7 +154,7 @@ impl Default for Policy {
             initial_cooldown: Duration::ZERO,
             minimum_uptime: Duration::from_secs(10),
             wake_deadline: Duration::from_secs(60),
-            strategy: Strategy::Auto,
+            strategy: Strategy::Restore,
             busy_period: None,
             http: true,
             paused: false,
@@ -165,8 +165,6 @@ impl Default for Policy {
 /// Restore the same Sandbox, or bind a warm replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// Bind where the target is a claim whose Sandbox has no volumes, else restore.
-    Auto,
     /// Same UID, name and volumes; a new pod.
     Restore,
     /// Sleep releases the claim, wake binds a warm replica.
@@ -251,18 +249,8 @@ impl View {
     /// Whether sleep means to release the claim.
     #[must_use]
     pub fn sleeps_by_release(&self) -> bool {
-        let bind = match self
-            .policy
-            .map_or(Strategy::Restore, |policy| policy.strategy)
-        {
-            Strategy::Restore => false,
-            Strategy::Bind => true,
-            Strategy::Auto => self
-                .sandbox
-                .as_ref()
-                .is_some_and(|sandbox| !sandbox.has_volumes),
-        };
-        bind && self.claim.is_some()
+        let binds = |policy: Policy| policy.strategy == Strategy::Bind;
+        self.policy.is_some_and(binds) && self.claim.is_some()
     }
 
     /// Operator's pin.

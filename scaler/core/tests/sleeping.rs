@@ -249,23 +249,17 @@ fn an_operator_puts_an_idle_sandbox_to_sleep_at_once_but_not_a_needed_one() {
 }
 
 #[test]
-fn a_stateless_claim_sleeps_by_release() {
-    for (strategy, has_volumes, expected) in [
-        (Strategy::Auto, false, Intent::Release),
-        (Strategy::Auto, true, Intent::Suspend),
-        (Strategy::Bind, true, Intent::Release),
-        (Strategy::Restore, false, Intent::Suspend),
-    ] {
-        let mut sandbox = sandbox_view(Mode::Running);
-        sandbox.has_volumes = has_volumes;
+fn a_claim_sleeps_by_release_only_where_its_policy_says_bind() {
+    let bind = Policy {
+        strategy: Strategy::Bind,
+        ..policy()
+    };
+    for (policy, expected) in [(policy(), Intent::Suspend), (bind, Intent::Release)] {
         let mut world = World::of(View {
-            sandbox: Some(sandbox),
+            sandbox: Some(sandbox_view(Mode::Running)),
             claim: Some(claim_view(false)),
             pod: Some(pod("pod-1", true)),
-            policy: Some(Policy {
-                strategy,
-                ..policy()
-            }),
+            policy: Some(policy),
         });
         world.pass(seconds(30));
         let nonce = world.drain().unwrap();
@@ -274,20 +268,21 @@ fn a_stateless_claim_sleeps_by_release() {
     }
 }
 
-fn stateless_claim() -> World {
-    let mut sandbox = sandbox_view(Mode::Running);
-    sandbox.has_volumes = false;
+fn bound_claim() -> World {
     World::of(View {
-        sandbox: Some(sandbox),
+        sandbox: Some(sandbox_view(Mode::Running)),
         claim: Some(claim_view(false)),
         pod: Some(pod("pod-1", true)),
-        policy: Some(policy()),
+        policy: Some(Policy {
+            strategy: Strategy::Bind,
+            ..policy()
+        }),
     })
 }
 
 #[test]
 fn a_claim_held_asleep_keeps_the_sandbox_that_bears_the_hold() {
-    let mut world = stateless_claim();
+    let mut world = bound_claim();
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
     let nonce = world.drain().unwrap();
     world.reply(nonce, true);
@@ -296,7 +291,7 @@ fn a_claim_held_asleep_keeps_the_sandbox_that_bears_the_hold() {
 
 #[test]
 fn a_hold_that_comes_while_the_release_waits_for_its_turn_keeps_the_sandbox() {
-    let mut world = stateless_claim();
+    let mut world = bound_claim();
     world.pass(seconds(30));
     let nonce = world.drain().unwrap();
     world.reply(nonce, true);

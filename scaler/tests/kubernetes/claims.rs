@@ -3,11 +3,11 @@
 use super::*;
 
 #[tokio::test]
-async fn a_stateless_claim_is_released_woken_out_of_its_pool_and_a_crash_in_between_is_cleaned_up()
-{
+async fn a_claim_is_released_woken_out_of_its_pool_and_a_crash_in_between_is_cleaned_up() {
     let cluster = Cluster::new("bind").await;
     cluster.claim("desk").await;
-    cluster.policy(json!({"cooldownPeriod": 2})).await;
+    let spec = json!({"cooldownPeriod": 2, "wake": {"strategy": "Bind"}});
+    cluster.policy(spec).await;
     let config = Config {
         write_timeout: Duration::from_secs(2),
         ..Config::default()

@@ -209,9 +209,8 @@ impl Target {
     fn of(rng: &mut Rng, pools: bool) -> Self {
         let claim = pools && rng.u8(..3) > 0;
         let strategy = match rng.u8(..4) {
-            0 => Strategy::Bind,
-            1 => Strategy::Restore,
-            _ => Strategy::Auto,
+            0 | 1 => Strategy::Bind,
+            _ => Strategy::Restore,
         };
         Self {
             claim,
