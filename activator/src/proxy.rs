@@ -166,7 +166,7 @@ impl Proxy {
         match (is_switch, switch) {
             (true, Some(switch)) => {
                 client.upgrade();
-                Ok(switch.run(response, activity, &self.tasks))
+                Ok(switch.run(response, activity, serving, &self.tasks))
             }
             (true, None) => {
                 let text = "it switched protocols without being asked".to_owned();

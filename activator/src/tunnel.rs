@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::body::Body;
 use crate::error::Error;
 use crate::headers;
-use crate::server::Tasks;
+use crate::server::{Serving, Tasks};
 use crate::slot::Activity;
 
 mod copy;
@@ -89,11 +89,12 @@ impl Switch {
     }
 
     /// Answers the client, and copies bytes in a task once both ends have switched. The sandbox counts as
-    /// active for as long as the tunnel moves bytes.
+    /// active for as long as the tunnel moves bytes, and the client's connection is in use to its end.
     pub(crate) fn run(
         self,
         mut response: Response<Incoming>,
         activity: Activity,
+        serving: Serving,
         tasks: &Tasks,
     ) -> Response<Body> {
         let sandbox = hyper::upgrade::on(&mut response);
@@ -101,6 +102,7 @@ impl Switch {
             client, is_over_h2, ..
         } = self;
         tasks.spawn(async move {
+            let _serving = serving;
             let (client, sandbox) = match tokio::try_join!(client, sandbox) {
                 Ok(ends) => ends,
                 Err(error) => return debug!(%error, "an end did not switch protocols"),

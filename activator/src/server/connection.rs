@@ -24,6 +24,8 @@ use crate::server::Tasks;
 /// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
 /// front, so that it is not this side that closes under a request on its way.
 const IDLE: Duration = Duration::from_secs(75);
+/// Time for the client of an idle h2 connection to agree to its end, which takes one PING and its answer.
+const FAREWELL: Duration = Duration::from_secs(10);
 /// Time for bytes that are in the kernel to be told of, at a shutdown.
 const ARRIVED: Duration = Duration::from_millis(100);
 /// Requests one h2 connection may have open. Together with the windows it bounds what a connection can
@@ -95,7 +97,7 @@ async fn serve_http1(
     proxy: &Arc<Proxy>,
     shutdown: &CancellationToken,
 ) -> hyper::Result<Ended> {
-    let upgraded = Arc::clone(&client);
+    let requests = Arc::clone(&client);
     let service = service_fn(|request| answer(proxy, &client, request));
     let connection = http1_builder(proxy)
         .serve_connection(TokioIo::new(socket), service)
@@ -104,10 +106,12 @@ async fn serve_http1(
     // The connection first: one that was not polled yet would be closed with its first request unread.
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => return outcome.map(|()| ended(&upgraded)),
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        outcome = connection.as_mut() => return outcome.map(|()| ended(&requests)),
+        () = shutdown.cancelled() => {}
+        () = requests.idle_for(IDLE) => {}
     }
-    connection.await.map(|()| ended(&upgraded))
+    connection.as_mut().graceful_shutdown();
+    connection.await.map(|()| ended(&requests))
 }
 
 async fn serve_http2(
@@ -118,6 +122,7 @@ async fn serve_http2(
 ) -> hyper::Result<Ended> {
     let proxy = Arc::clone(proxy);
     let builder = http2_builder(&proxy);
+    let requests = Arc::clone(&client);
     let service = service_fn(move |request| {
         let (proxy, client) = (Arc::clone(&proxy), Arc::clone(&client));
         async move { answer(&proxy, &client, request).await }
@@ -127,9 +132,16 @@ async fn serve_http2(
     tokio::select! {
         biased;
         outcome = connection.as_mut() => return outcome.map(|()| Ended::Closed),
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = shutdown.cancelled() => {}
+        () = requests.idle_for(IDLE) => {}
     }
-    connection.await.map(|()| Ended::Closed)
+    // GOAWAY. A request that was on its way is still served; a client that says nothing at all is left.
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome.map(|()| Ended::Closed),
+        () = requests.idle_for(FAREWELL) => Ok(Ended::Closed),
+    }
 }
 
 /// Begins a request. Not async, so that the socket knows of it as soon as its head is read.
@@ -154,9 +166,8 @@ fn http1_builder(proxy: &Proxy) -> http1::Builder {
     let config = proxy.config();
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        // The socket limits the head itself; this limits the time without one.
-        .header_read_timeout(IDLE)
+        // The socket limits the time of a head, and the connection that without one.
+        .header_read_timeout(None)
         .max_headers(config.header_count)
         // Also the most a connection buffers of a body. hyper refuses less than 8 KiB.
         .max_buf_size(config.header_bytes.max(8192))

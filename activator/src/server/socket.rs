@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -36,8 +36,13 @@ pub(crate) struct Client {
     forwarded_for: HeaderValue,
     /// Requests whose head was read, so far.
     begun: AtomicUsize,
-    /// Bodies and answers of such requests that are not over.
+    /// Bodies, answers and tunnels of such requests that are not over.
     serving: AtomicUsize,
+    /// The head of a next one has begun to come.
+    asking: AtomicBool,
+    since: Instant,
+    /// Nanoseconds from `since` to the end of the last one.
+    ended: AtomicU64,
     /// The socket was handed to a tunnel.
     upgraded: AtomicBool,
 }
@@ -53,6 +58,9 @@ impl Client {
             forwarded_for,
             begun: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
+            asking: AtomicBool::new(false),
+            since: Instant::now(),
+            ended: AtomicU64::new(0),
             upgraded: AtomicBool::new(false),
         }
     }
@@ -87,16 +95,38 @@ impl Client {
     pub(super) fn serving(client: &Arc<Self>) -> Serving {
         client.begun.fetch_add(1, Ordering::Relaxed);
         client.serving.fetch_add(1, Ordering::Relaxed);
+        client.asking.store(false, Ordering::Release);
         Serving(Arc::clone(client))
+    }
+
+    /// Completes when nothing has been asked for or served for that long from now on, whatever else the
+    /// client sends.
+    pub(super) async fn idle_for(&self, limit: Duration) {
+        let asked = Instant::now();
+        loop {
+            let is_idle = self.is_between_requests() && !self.asking.load(Ordering::Acquire);
+            let idle_since = if is_idle {
+                let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
+                asked.max(self.since + ended)
+            } else {
+                // What ends from now on is not idle for long enough before this is looked at again.
+                Instant::now()
+            };
+            let until = idle_since + limit;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
     }
 
     /// Bytes that arrive now belong to the head of a next request.
     fn is_between_requests(&self) -> bool {
-        self.serving.load(Ordering::Relaxed) == 0
+        self.serving.load(Ordering::Acquire) == 0
     }
 }
 
-/// A request being served; cloned into each body that it has.
+/// A request being served; held by each body that it has, and by the tunnel that it becomes.
 pub(crate) struct Serving(Arc<Client>);
 
 impl Clone for Serving {
@@ -108,14 +138,17 @@ impl Clone for Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        let ended = u64::try_from(self.0.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.0.ended.store(ended, Ordering::Relaxed);
+        self.0.serving.fetch_sub(1, Ordering::Release);
     }
 }
 
 /// The socket as the HTTP library sees it.
 ///
-/// It also limits the time from the first byte of a request's head to its last: the library's own limit
-/// begins with the idle time before, which may well be longer.
+/// It also limits the time from the first byte of an HTTP/1.1 request's head to its last: the library's own
+/// limit begins with the idle time before, which is another matter. Frames of HTTP/2 are no heads: what
+/// comes between two of its requests is about the connection.
 pub(super) struct Socket {
     client: Arc<Client>,
     /// Read while finding out which HTTP this is.
@@ -125,6 +158,7 @@ pub(super) struct Socket {
     /// When the first byte of the head that is being read came, and how many heads were read before.
     head: Option<(Instant, usize)>,
     head_limit: Duration,
+    speaks: Speaks,
     head_timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -145,6 +179,7 @@ impl Socket {
             early_end: 0,
             head: None,
             head_limit,
+            speaks: Speaks::Http1,
             head_timer: None,
         }
     }
@@ -173,18 +208,20 @@ impl Socket {
                 }
             }
         };
-        timeout(self.head_limit, detect).await?
+        self.speaks = timeout(self.head_limit, detect).await??;
+        Ok(self.speaks)
     }
 
     /// Bytes came: if they begin a head, its time begins.
     fn received(&mut self) {
-        if !self.client.is_between_requests() {
+        if self.speaks == Speaks::Http2 || !self.client.is_between_requests() {
             return;
         }
         let begun = self.client.begun.load(Ordering::Relaxed);
         if self.head.is_none_or(|(_, before)| before != begun) {
             self.head = Some((Instant::now(), begun));
             self.head_timer = None;
+            self.client.asking.store(true, Ordering::Release);
         }
     }
 

@@ -15,4 +15,5 @@ mod framing;
 mod http2;
 mod lives;
 mod support;
+mod timers;
 mod tunnels;

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) mod agent;
 #[path = "support/client.rs"]
 pub(crate) mod client;
+#[path = "support/frames.rs"]
+pub(crate) mod frames;
 
 pub(crate) use agent::{Agent, silent};
 pub(crate) use client::{Answer, head_of, ok};
