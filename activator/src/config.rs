@@ -30,6 +30,8 @@ pub struct Config {
     pub header_read_timeout: Duration,
     /// Longest time from the last byte of a request to the head of its response, where no policy says it.
     pub response_header_timeout: Duration,
+    /// Longest time without a byte of a request's body while it is being sent, where no policy says it.
+    pub body_idle_timeout: Duration,
     /// Longest time in-flight work may take after a shutdown begins.
     pub grace: Duration,
     /// Whether a sandbox without a policy is woken by a request.
@@ -70,6 +72,7 @@ impl Default for Config {
             header_count: 100,
             header_read_timeout: Duration::from_secs(10),
             response_header_timeout: Duration::from_secs(300),
+            body_idle_timeout: Duration::from_secs(300),
             grace: Duration::from_secs(25),
             wake_unmanaged: true,
             unmanaged: Limits::default(),

@@ -4,12 +4,20 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longest time of one attempt: long enough for two lost SYNs (resent after 1 s), short enough to find
 /// out about a pod that is gone while its client still waits.
 const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Silence after which the kernel asks the pod's whether it is there, and the time between two such
+/// questions. A user timeout decides how many it takes (tcp(7)).
+const KEEPALIVE: u32 = 15;
+const KEEPALIVE_INTERVAL: u32 = 5;
+/// The least time without a word of the pod's kernel after which a connection is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +33,28 @@ pub(crate) enum Failure {
     Local(Error),
 }
 
-/// Opens a TCP connection.
-pub(crate) async fn dial(address: SocketAddr) -> Result<TcpStream, Failure> {
+/// Opens a TCP connection. It ends by itself once the pod's kernel has confirmed nothing for `silence`: a
+/// node that died says no word. To the kernel a pod that does not read is silent too, so `silence` must not be
+/// shorter than the time that a pod may leave a body unread.
+pub(crate) async fn dial(address: SocketAddr, silence: Duration) -> Result<TcpStream, Failure> {
     let stream = match timeout(ATTEMPT, TcpStream::connect(address)).await {
         Ok(outcome) => outcome.map_err(classify)?,
         Err(_) => return Err(Failure::Unreachable(ErrorKind::TimedOut.into())),
     };
     // A request head and its body are written apart; waiting for an ACK in between costs 40 ms.
     stream.set_nodelay(true).map_err(Failure::Local)?;
+    watch_over(&stream, silence.max(DEAD_AFTER)).map_err(|errno| Failure::Local(errno.into()))?;
     Ok(stream)
+}
+
+fn watch_over(stream: &TcpStream, silence: Duration) -> nix::Result<()> {
+    // The kernel takes a signed number.
+    let most = i32::MAX.unsigned_abs();
+    let millis = u32::try_from(silence.as_millis()).unwrap_or(most).min(most);
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &millis)
 }
 
 fn classify(error: Error) -> Failure {
@@ -66,7 +87,35 @@ mod tests {
         let silent = tokio::net::TcpSocket::new_v4().unwrap();
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = silent.local_addr().unwrap();
-        assert!(matches!(dial(address).await, Err(Failure::Refused(_))));
+        let failure = dial(address, Duration::ZERO).await;
+        assert!(matches!(failure, Err(Failure::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn the_kernel_finds_out_about_a_pod_that_is_silent() {
+        use nix::sys::socket::getsockopt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (silence, within) in [
+            (0, 60_000),
+            (300, 300_000),
+            (u64::MAX, i32::MAX.unsigned_abs()),
+        ] {
+            let stream = dial(address, Duration::from_secs(silence)).await.unwrap();
+            assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
+            assert_eq!(
+                getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(),
+                KEEPALIVE
+            );
+            assert_eq!(
+                getsockopt(&stream, sockopt::TcpKeepInterval).unwrap(),
+                KEEPALIVE_INTERVAL
+            );
+            assert_eq!(
+                getsockopt(&stream, sockopt::TcpUserTimeout).unwrap(),
+                within
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use reveille_activator_core::view::{Limits, View};
@@ -126,7 +127,7 @@ pub(crate) struct Projector {
 pub(crate) struct Unmanaged {
     pub(crate) is_woken: bool,
     pub(crate) limits: Limits,
-    pub(crate) websocket_idle: std::time::Duration,
+    pub(crate) websocket_idle: Duration,
     pub(crate) http: HttpFacts,
 }
 
@@ -181,12 +182,31 @@ impl Projector {
 
     pub(crate) fn apply(&mut self, change: Change) {
         let is_last_of_list = change == Change::Synced;
+        let leaving = self.leaving(&change);
         for key in self.index.apply(change) {
             self.refresh(&key);
+        }
+        // Last: no request is sent to it any more.
+        if let Some((pod, grace)) = leaving {
+            self.upstream.leave(&pod, grace);
         }
         if is_last_of_list {
             self.directory.synced.send_replace(true);
         }
+    }
+
+    /// The pod that a change shows deleted, or on its way out, and how long its processes have to end.
+    fn leaving(&self, change: &Change) -> Option<(Arc<str>, Duration)> {
+        let Change::Pod(name, facts) = change else {
+            return None;
+        };
+        let before = self.index.pod(name)?;
+        let present = facts.as_ref().filter(|facts| facts.uid == before.uid);
+        if present.is_some_and(|facts| !facts.terminating) {
+            return None;
+        }
+        let grace = present.unwrap_or(before).grace;
+        Some((Arc::clone(&before.uid), Duration::from_secs(grace.into())))
     }
 
     /// Brings the slot of one target in line with the index.

@@ -15,6 +15,7 @@ use reveille_activator_core::lot::{Ending, TicketId};
 use reveille_activator_core::quota::Quota;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
+use reveille_crds::scaled_sandbox::Protocol;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -87,7 +88,7 @@ impl Parking {
         parked.ended(answer.as_ref().err());
         let grant = answer?;
         Ok(Admission {
-            endpoint: endpoint(&grant.pod, port, grant.young_until)?,
+            endpoint: endpoint(&grant.pod, &grant.http, port, grant.young_until)?,
             http: grant.http,
             sandbox_uid: Arc::clone(&grant.pod.sandbox_uid),
             waited: Some(Waited {
@@ -293,7 +294,7 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
         .pod
         .as_ref()
         .expect("an awake entry was observed together with its pod");
-    let endpoint = endpoint(pod, port, release.young_until)?;
+    let endpoint = endpoint(pod, &facts.http, port, release.young_until)?;
     Ok(Admission {
         endpoint,
         http: facts.http,
@@ -303,11 +304,21 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
     })
 }
 
-fn endpoint(pod: &PodFacts, port: u16, young_until: Option<Instant>) -> Result<Endpoint, Refusal> {
+fn endpoint(
+    pod: &PodFacts,
+    http: &HttpFacts,
+    port: u16,
+    young_until: Option<Instant>,
+) -> Result<Endpoint, Refusal> {
     Ok(Endpoint {
         pod: Arc::clone(&pod.uid),
         address: pod.address(port).ok_or(Refusal::PortNotDeclared)?,
-        h2c: pod.h2c.contains(&port),
+        h2c: match http.protocol {
+            Protocol::Auto => pod.h2c.contains(&port),
+            Protocol::Http1 => false,
+            Protocol::H2c => true,
+        },
+        silence: http.idle_timeout,
         young_until,
     })
 }

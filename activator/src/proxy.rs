@@ -166,7 +166,8 @@ impl Proxy {
         match (is_switch, switch) {
             (true, Some(switch)) => {
                 client.upgrade();
-                Ok(switch.run(response, activity, serving, &self.tasks))
+                let life = Arc::clone(connection.life());
+                Ok(switch.run(response, activity, serving, life, &self.tasks))
             }
             (true, None) => {
                 let text = "it switched protocols without being asked".to_owned();

@@ -32,6 +32,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// The port speaks HTTP/2 without TLS.
     pub(crate) h2c: bool,
+    /// Time without a word of the pod's kernel after which a connection is dead.
+    pub(crate) silence: Duration,
     /// The pod was just woken: a refused dial goes on until then.
     pub(crate) young_until: Option<Instant>,
 }
@@ -67,6 +69,8 @@ pub(crate) struct HttpFacts {
     pub(crate) protocol: Protocol,
     /// Longest time from the request's last byte to the response's head.
     pub(crate) response_timeout: Duration,
+    /// Longest time without a byte of the request's body while it is being sent.
+    pub(crate) idle_timeout: Duration,
     pub(crate) host: HostHeader,
     pub(crate) authorization: Authorization,
 }

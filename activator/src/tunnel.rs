@@ -2,6 +2,8 @@
 //! translated to the former. Bytes are copied both ways for as long as the two ends want; there is no
 //! timeout. What a silent tunnel loses is its say in keeping the sandbox awake.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -17,6 +19,7 @@ use crate::error::Error;
 use crate::headers;
 use crate::server::{Serving, Tasks};
 use crate::slot::Activity;
+use crate::upstream::Life;
 
 mod copy;
 
@@ -89,12 +92,14 @@ impl Switch {
     }
 
     /// Answers the client, and copies bytes in a task once both ends have switched. The sandbox counts as
-    /// active for as long as the tunnel moves bytes, and the client's connection is in use to its end.
+    /// active for as long as the tunnel moves bytes, and the client's connection is in use to its end. Once
+    /// the pod is gone for good, the tunnel ends.
     pub(crate) fn run(
         self,
         mut response: Response<Incoming>,
         activity: Activity,
         serving: Serving,
+        life: Arc<Life>,
         tasks: &Tasks,
     ) -> Response<Body> {
         let sandbox = hyper::upgrade::on(&mut response);
@@ -107,7 +112,11 @@ impl Switch {
                 Ok(ends) => ends,
                 Err(error) => return debug!(%error, "an end did not switch protocols"),
             };
-            copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &activity).await;
+            tokio::select! {
+                biased;
+                () = copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &activity) => {}
+                () = life.over() => debug!("tunnel to a pod that is gone cut"),
+            }
         });
         let (mut parts, _) = response.into_parts();
         parts.extensions = http::Extensions::new();

@@ -5,6 +5,9 @@
 //! open ──▶     │                                                            │
 //!              └─ died unsent: the request comes back      swept when old, closed, or its pod is gone
 //! ```
+//! A connection of h2 carries many exchanges; a further one is opened when the server allows no more streams,
+//! or when it has left a request unanswered for too long. All connections to a pod end with its [`Life`].
+//!
 //! The pool is cut into shards, each behind a lock of its own that is held for a few instructions.
 //! Connections live in tasks of one tracker; nothing runs per pod.
 
@@ -12,8 +15,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -26,9 +29,12 @@ use crate::server::Tasks;
 use crate::slot::Endpoint;
 
 mod connection;
+mod life;
+mod shared;
 
 use connection::Sender;
 pub(crate) use connection::{Connection, Unanswered};
+pub(crate) use life::Life;
 
 /// Shards of the pool: a power of two well above the number of threads, so that two seldom meet.
 const SHARDS: usize = 64;
@@ -61,8 +67,13 @@ pub(crate) struct Upstream {
     tasks: Tasks,
 }
 
-/// Idle connections by pod UID, the latest used at the end.
-type Shard = HashMap<Arc<str>, Vec<Idle>>;
+#[derive(Default)]
+struct Shard {
+    /// Idle connections by pod UID, the latest used at the end.
+    idle: HashMap<Arc<str>, Vec<Idle>>,
+    /// Pods with connections, by UID.
+    lives: HashMap<Arc<str>, Weak<Life>>,
+}
 
 struct Idle {
     address: SocketAddr,
@@ -96,30 +107,36 @@ impl Upstream {
         };
         let now = Instant::now();
         let mut shard = self.shard(&endpoint.pod).lock();
-        let idle = shard.get_mut(&endpoint.pod)?;
+        let idle = shard.idle.get_mut(&endpoint.pod)?;
         let mut found = None;
-        while found.is_none() {
-            let at = idle
-                .iter()
-                .rposition(|one| one.address == endpoint.address)?;
-            if idle[at].sender.is_closed() {
-                idle.remove(at);
-                self.idle.fetch_sub(1, Ordering::Relaxed);
+        for at in (0..idle.len()).rev() {
+            let one = &mut idle[at];
+            if one.address != endpoint.address || one.sender.is_shared() != endpoint.h2c {
                 continue;
             }
-            if let Some(shared) = idle[at].sender.share() {
-                idle[at].since = now;
-                found = Some((shared, idle[at].name.clone()));
-            } else if now - idle[at].since > oldest {
-                return None;
+            if one.sender.is_closed() {
+                idle.remove(at);
+                self.idle.fetch_sub(1, Ordering::Relaxed);
+            } else if one.sender.is_shared() {
+                let Some(shared) = one.sender.join() else {
+                    continue;
+                };
+                one.since = now;
+                found = Some((shared, one.name.clone()));
+                break;
+            } else if now - one.since > oldest {
+                break;
             } else {
                 let one = idle.remove(at);
                 self.idle.fetch_sub(1, Ordering::Relaxed);
                 found = Some((one.sender, one.name));
+                break;
             }
         }
+        let life = shard.lives.get(&endpoint.pod).and_then(Weak::upgrade);
         drop(shard);
-        found.map(|(sender, name)| Connection::reused(self, endpoint, sender, name))
+        let ((sender, name), life) = (found?, life?);
+        Some(Connection::reused(self, endpoint, sender, name, life))
     }
 
     /// A new connection to this endpoint.
@@ -132,14 +149,17 @@ impl Upstream {
         is_upgrade: bool,
     ) -> Result<Connection, Failure> {
         let started = Instant::now();
-        let stream = dial(endpoint.address).await?;
+        // Before the dial: a pod that leaves meanwhile must find this connection.
+        let life = self.life(&endpoint.pod);
+        let stream = dial(endpoint.address, endpoint.silence).await?;
         // An upgrade is a thing of HTTP/1.1; servers of h2c speak that as well.
         let speaks_h2 = endpoint.h2c && !is_upgrade;
-        let sender = Sender::handshake(stream, speaks_h2, &self.tasks)
+        let mut sender = Sender::handshake(stream, speaks_h2, &life, &self.tasks)
             .await
             .map_err(Failure::Refused)?;
         let name = Name::of(endpoint.address);
-        if let Some(shared) = sender.share() {
+        if let Some(mine) = sender.join() {
+            let shared = std::mem::replace(&mut sender, mine);
             self.keep(
                 &endpoint.pod,
                 Idle {
@@ -150,20 +170,39 @@ impl Upstream {
                 },
             );
         }
-        Ok(Connection::opened(
-            self,
-            endpoint,
-            sender,
-            name,
-            started.elapsed(),
-        ))
+        let took = started.elapsed();
+        Ok(Connection::opened(self, endpoint, sender, name, life, took))
     }
 
-    /// Forgets the idle connections of a pod that is gone.
+    /// Forgets the idle connections of a pod that is the target's no more.
     pub(crate) fn drop_pod(&self, pod: &Arc<str>) {
-        let gone = self.shard(pod).lock().remove(pod);
+        let gone = self.shard(pod).lock().idle.remove(pod);
         self.idle
             .fetch_sub(gone.map_or(0, |gone| gone.len()), Ordering::Relaxed);
+    }
+
+    /// The watch has shown a pod deleted, or on its way out: what is still on its connections when `grace` is
+    /// over ends. Its node may be dead and never say so.
+    pub(crate) fn leave(&self, pod: &Arc<str>, grace: Duration) {
+        let life = self
+            .shard(pod)
+            .lock()
+            .lives
+            .get(pod)
+            .and_then(Weak::upgrade);
+        if let Some(leaving) = life.and_then(|life| life.leave(grace)) {
+            self.tasks.spawn(leaving);
+        }
+    }
+
+    fn life(&self, pod: &Arc<str>) -> Arc<Life> {
+        let mut shard = self.shard(pod).lock();
+        if let Some(life) = shard.lives.get(pod).and_then(Weak::upgrade) {
+            return life;
+        }
+        let life = Arc::new(Life::default());
+        shard.lives.insert(Arc::clone(pod), Arc::downgrade(&life));
+        life
     }
 
     /// Closes what was not used for long, until dropped.
@@ -172,9 +211,11 @@ impl Upstream {
             tokio::time::sleep(SWEEP).await;
             let now = Instant::now();
             for shard in &self.shards {
-                self.retain(&mut shard.lock(), |one| {
+                let mut shard = shard.lock();
+                self.retain(&mut shard, |one| {
                     !one.sender.is_closed() && now - one.since <= IDLE_FOR
                 });
+                shard.lives.retain(|_, life| life.strong_count() > 0);
             }
         }
     }
@@ -190,16 +231,13 @@ impl Upstream {
 
     fn keep(&self, pod: &Arc<str>, one: Idle) {
         let mut shard = self.shard(pod).lock();
-        let idle = shard.entry(Arc::clone(pod)).or_default();
-        let same = idle
-            .iter()
-            .filter(|other| other.address == one.address)
-            .count();
+        let idle = shard.idle.entry(Arc::clone(pod)).or_default();
+        let same = || idle.iter().filter(|other| other.address == one.address);
         // Past the limits the connection is dropped, which closes it. The total may be passed by as many
         // as there are threads, since it is counted outside the other shards' locks.
-        let is_shared_already = one.sender.is_shared() && same > 0;
-        if is_shared_already
-            || same >= IDLE_PER_PORT
+        let is_needless = one.sender.is_shared() && same().any(|other| other.sender.has_room());
+        if is_needless
+            || same().count() >= IDLE_PER_PORT
             || self.idle.load(Ordering::Relaxed) >= IDLE_TOTAL
             || self.tasks.is_closed()
         {
@@ -211,7 +249,7 @@ impl Upstream {
 
     fn retain(&self, shard: &mut Shard, keep: impl Fn(&Idle) -> bool) {
         let mut removed = 0;
-        shard.retain(|_, idle| {
+        shard.idle.retain(|_, idle| {
             let before = idle.len();
             idle.retain(&keep);
             removed += before - idle.len();

@@ -105,6 +105,9 @@ pub struct PodFacts {
     pub ready: bool,
     /// It has a deletion timestamp.
     pub terminating: bool,
+    /// Seconds its processes get to end: those of its deletion where it is being deleted, else
+    /// `terminationGracePeriodSeconds`; 30 where missing.
+    pub grace: u32,
     /// Why it will not come up by waiting.
     pub fault: Option<Fault>,
     /// Readiness probe of the first container that has one.

@@ -135,6 +135,12 @@ impl Index {
         lost.collect()
     }
 
+    /// What is known of a pod, by its own name.
+    #[must_use]
+    pub fn pod(&self, name: &SandboxKey) -> Option<&Arc<PodFacts>> {
+        self.pods.get(name).map(|(_, facts)| facts)
+    }
+
     /// All policies.
     #[must_use]
     pub fn policies(&self) -> &Policies {

@@ -27,6 +27,8 @@ const STUCK: [&str; 7] = [
     "CrashLoopBackOff",
 ];
 
+/// Seconds the processes of a pod get to end, where it names none (core/v1 `terminationGracePeriodSeconds`).
+const GRACE: u32 = 30;
 /// Time for one attempt of a probe that names none (core/v1 `timeoutSeconds`).
 const PROBE_TIMEOUT: i32 = 1;
 
@@ -50,11 +52,21 @@ impl PodFacts {
             ready: status
                 .is_some_and(|status| condition(status, "Ready").is_some_and(|(on, ..)| on)),
             terminating: meta.deletion_timestamp.is_some(),
+            grace: grace(pod),
             fault: status.and_then(fault),
             probe: pod.spec.as_ref().and_then(probe),
             created: created(meta),
         })
     }
+}
+
+fn grace(pod: &Pod) -> u32 {
+    let spec = pod.spec.as_ref();
+    let seconds = (pod.metadata.deletion_grace_period_seconds)
+        .or_else(|| spec?.termination_grace_period_seconds);
+    seconds.map_or(GRACE, |seconds| {
+        u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+    })
 }
 
 fn address(status: &PodStatus) -> Option<IpAddr> {

@@ -97,7 +97,7 @@ pub fn claim(json: &str) -> serde_json::Result<SandboxClaim> {
     })
 }
 
-/// A pod: metadata, ports and probes of its containers, status.
+/// A pod: metadata, ports and probes of its containers, its grace, status.
 ///
 /// # Errors
 /// If a part that is looked at has another type.
@@ -109,6 +109,7 @@ pub fn pod(json: &str) -> serde_json::Result<Pod> {
         spec: Some(PodSpec {
             containers: containers.into_iter().map(Container::from).collect(),
             readiness_gates: read.spec.readiness_gates,
+            termination_grace_period_seconds: read.spec.termination_grace_period_seconds,
             ..PodSpec::default()
         }),
         status: read.status.map(|status| PodStatus {
@@ -182,6 +183,7 @@ struct LightBound {
 struct LightPod {
     containers: Option<Vec<LightContainer>>,
     readiness_gates: Option<Vec<PodReadinessGate>>,
+    termination_grace_period_seconds: Option<i64>,
 }
 
 #[derive(Deserialize)]

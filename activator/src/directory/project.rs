@@ -172,6 +172,7 @@ fn limits(policy: Option<&ScaledSandboxSpec>, unmanaged: &Unmanaged) -> Limits {
 pub(super) fn unmanaged_http(config: &Config) -> HttpFacts {
     HttpFacts {
         response_timeout: config.response_header_timeout,
+        idle_timeout: config.body_idle_timeout,
         ..http(&HttpSpec::default())
     }
 }
@@ -180,6 +181,7 @@ fn http(spec: &HttpSpec) -> HttpFacts {
     HttpFacts {
         protocol: spec.protocol,
         response_timeout: seconds(spec.response_timeout),
+        idle_timeout: seconds(spec.idle_timeout),
         host: spec.host,
         authorization: spec.authorization,
     }

@@ -84,6 +84,7 @@ mod tests {
             pod: pod.into(),
             address: ([127, 0, 0, 1], 80).into(),
             h2c: false,
+            silence: Duration::ZERO,
             young_until: None,
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use reveille_crds::scaled_sandbox::Protocol;
 use tokio::time::timeout;
 
 use super::Wait;
@@ -20,7 +19,7 @@ use crate::error::Error;
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
-use crate::slot::{Activity, Endpoint};
+use crate::slot::Activity;
 use crate::upstream::{Connection, Risk, Unanswered};
 
 /// Connections that may die under a request before a byte of it was written: one that was stale in the
@@ -131,7 +130,7 @@ impl Exchange<'_> {
             if waited.is_none() {
                 *waited = admission.waited;
             }
-            let endpoint = &self.spoken(&admission);
+            let endpoint = &admission.endpoint;
             let pooled = risk
                 .filter(|_| !self.is_upgrade)
                 .and_then(|risk| upstream.reuse(endpoint, risk));
@@ -160,17 +159,6 @@ impl Exchange<'_> {
         }
     }
 
-    /// The endpoint, with what the policy says its port speaks.
-    fn spoken(&self, admission: &Admission) -> Endpoint {
-        let endpoint = admission.endpoint.clone();
-        let h2c = match admission.http.protocol {
-            Protocol::Auto => endpoint.h2c,
-            Protocol::Http1 => false,
-            Protocol::H2c => true,
-        };
-        Endpoint { h2c, ..endpoint }
-    }
-
     /// The response's head, or how the exchange failed.
     ///
     /// # Errors
@@ -184,7 +172,10 @@ impl Exchange<'_> {
         let limit = self.wait.left().map_or(limit, |left| left.min(limit));
         match timeout(limit, connection.send(request)).await {
             Ok(outcome) => Ok(outcome),
-            Err(_) => Err(Error::NoResponse(self.target.key.clone(), limit)),
+            Err(_) => {
+                connection.retire();
+                Err(Error::NoResponse(self.target.key.clone(), limit))
+            }
         }
     }
 

@@ -11,11 +11,13 @@ use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{Idle, Name, Upstream};
+use super::life::Living;
+use super::shared::Shared;
+use super::{Idle, Life, Name, Upstream};
 use crate::body::{Progress, RequestBody};
 use crate::server::Tasks;
 use crate::slot::Endpoint;
@@ -27,6 +29,12 @@ const BUFFER: usize = 128 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Time to agree on HTTP/2: one exchange of SETTINGS with a process that has already accepted.
 const HANDSHAKE: Duration = Duration::from_secs(3);
+/// Silence on an h2 connection with open streams after which the sandbox is asked whether it lives, and its
+/// time to answer. The kernel finds out about nodes that died; this is about processes that hang for good.
+/// Servers of gRPC close the connection of a client that asks more often than every five minutes while
+/// nothing else is said (`too_many_pings`), and a server that works on one thread may be busy for long.
+const PING_EVERY: Duration = Duration::from_secs(310);
+const PING_WITHIN: Duration = Duration::from_secs(300);
 /// Time for a connection whose response was read to its end to say that it is ready again.
 const READY: Duration = Duration::from_millis(100);
 
@@ -37,6 +45,7 @@ pub(crate) struct Connection {
     address: SocketAddr,
     sender: Sender,
     name: Name,
+    life: Arc<Life>,
     /// How long it took to open; `None` if it was idle in the pool.
     opened_in: Option<Duration>,
     progress: Option<Arc<Progress>>,
@@ -55,8 +64,9 @@ impl Connection {
         endpoint: &Endpoint,
         sender: Sender,
         name: Name,
+        life: Arc<Life>,
     ) -> Self {
-        Self::new(pool, endpoint, sender, name, None)
+        Self::new(pool, endpoint, sender, name, life, None)
     }
 
     pub(super) fn opened(
@@ -64,9 +74,10 @@ impl Connection {
         endpoint: &Endpoint,
         sender: Sender,
         name: Name,
+        life: Arc<Life>,
         took: Duration,
     ) -> Self {
-        Self::new(pool, endpoint, sender, name, Some(took))
+        Self::new(pool, endpoint, sender, name, life, Some(took))
     }
 
     fn new(
@@ -74,6 +85,7 @@ impl Connection {
         endpoint: &Endpoint,
         sender: Sender,
         name: Name,
+        life: Arc<Life>,
         opened_in: Option<Duration>,
     ) -> Self {
         let (pod, address) = (Arc::clone(&endpoint.pod), endpoint.address);
@@ -83,6 +95,7 @@ impl Connection {
             address,
             sender,
             name,
+            life,
             opened_in,
             progress: None,
         }
@@ -96,6 +109,18 @@ impl Connection {
     /// The pod at the other end.
     pub(crate) fn pod(&self) -> &Arc<str> {
         &self.pod
+    }
+
+    /// The life of that pod, for what goes on after the connection left HTTP.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// It left a request unanswered for too long: no further one gets it.
+    pub(crate) fn retire(&self) {
+        if let Sender::Http2(shared) = &self.sender {
+            shared.retire();
+        }
     }
 
     /// Sends one request and waits for the response's head. Dropping the future cuts the exchange.
@@ -120,9 +145,10 @@ impl Connection {
                     .await
                     .map_err(Unanswered::from)
             }
-            Sender::Http2(sender) => {
+            Sender::Http2(shared) => {
                 self.name.address_http2(&mut request);
-                sender
+                shared
+                    .sender()
                     .try_send_request(request)
                     .await
                     .map_err(Unanswered::from)
@@ -156,42 +182,50 @@ impl From<TrySendError<Request<RequestBody>>> for Unanswered {
 
 pub(super) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(Shared),
 }
 
 impl Sender {
     /// Speaks HTTP on a new stream, in a task of `tasks`.
-    pub(super) async fn handshake(
-        stream: TcpStream,
+    pub(super) async fn handshake<S>(
+        stream: S,
         speaks_h2: bool,
+        life: &Arc<Life>,
         tasks: &Tasks,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let io = TokioIo::new(stream);
+        let living = Living::new(life, tasks);
         if speaks_h2 {
-            let mut builder = http2::Builder::new(tasks.clone());
+            let mut builder = http2::Builder::new(living.clone());
             builder
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(STREAM_WINDOW * 16);
+                .initial_connection_window_size(STREAM_WINDOW * 16)
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_WITHIN);
             let (sender, connection) = timeout(HANDSHAKE, builder.handshake(io))
                 .await?
                 .map_err(io::Error::other)?;
-            tasks.spawn(log(connection));
-            return Ok(Self::Http2(sender));
+            let shared = Shared::new(sender);
+            living.spawn(log(shared.drive(connection)));
+            return Ok(Self::Http2(shared));
         }
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(io)
             .await
             .map_err(io::Error::other)?;
-        tasks.spawn(log(connection.with_upgrades()));
+        living.spawn(log(connection.with_upgrades()));
         Ok(Self::Http1(sender))
     }
 
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
-            Self::Http2(sender) => sender.is_closed(),
+            Self::Http2(shared) => shared.is_closed(),
         }
     }
 
@@ -200,12 +234,16 @@ impl Sender {
         matches!(self, Self::Http2(_))
     }
 
-    /// Another handle of a connection that many requests use at a time.
-    pub(super) fn share(&self) -> Option<Self> {
+    /// A further handle of a connection that many requests use at a time, if there is room for one.
+    pub(super) fn join(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
-            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+            Self::Http2(shared) => shared.join().map(Self::Http2),
         }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        matches!(self, Self::Http2(shared) if !shared.is_closed() && shared.has_room())
     }
 }
 
@@ -244,7 +282,7 @@ impl Name {
     }
 }
 
-async fn log<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>>) {
+async fn log(connection: impl Future<Output = hyper::Result<()>>) {
     if let Err(error) = connection.await {
         debug!(%error, "connection to a sandbox ended");
     }

@@ -6,7 +6,7 @@ use reveille_crds::change::{Change, ClaimFacts, PodFacts, SandboxFacts};
 use reveille_crds::sandbox::OperatingMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Agent, Answer, Edge, facts, key, ok, pod, sandbox_uid, soon};
+use crate::support::{Agent, Answer, Edge, facts, head_of, key, ok, pod, sandbox_uid, soon};
 
 /// The claim `carol`, bound to that Sandbox.
 fn carol(sandbox: &str) -> Change {
@@ -100,4 +100,71 @@ async fn a_request_for_one_life_of_a_sandbox_never_reaches_the_next() {
         .ask("GET / HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\nconnection: close\r\n\r\n")
         .await;
     assert_eq!(answer.status, 200, "whoever names the name alone is served");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_for_longer_than_its_grace_pins_no_exchange() {
+    let (edge, agent) = (Edge::start().await, Agent::start().await);
+    let other = Agent::start().await;
+    edge.awake("alice", &agent).await;
+    edge.awake("bob", &other).await;
+    let head = |name: &str, path: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: p\r\nx-sandbox-id: {name}\r\n{more}\r\n")
+    };
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+    let mut events = edge.connect().await;
+    events
+        .write_all(head("alice", "/sse", "").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(head_of(&mut events).await.status, 200);
+    let mut tunnel = edge.connect().await;
+    tunnel
+        .write_all(head("alice", "/upgrade", upgrade).as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(head_of(&mut tunnel).await.status, 101);
+    // What may be sent twice would wait for the next pod.
+    let mut waiting = edge.connect().await;
+    let post = head(
+        "alice",
+        "/hang",
+        "connection: close\r\ncontent-length: 0\r\n",
+    );
+    waiting
+        .write_all(post.replacen("GET", "POST", 1).as_bytes())
+        .await
+        .unwrap();
+    let mut of_bob = edge.connect().await;
+    of_bob
+        .write_all(head("bob", "/upgrade", upgrade).as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(head_of(&mut of_bob).await.status, 101);
+    soon("request", async {
+        while agent.served() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Its node has died: the pod is being deleted, without grace, and its connections say nothing.
+    let terminating = PodFacts {
+        terminating: true,
+        ..pod("alice", agent.address, false)
+    };
+    edge.pod("alice", Some(terminating)).await;
+    let mut all = Vec::new();
+    soon("answer", waiting.read_to_end(&mut all)).await.unwrap();
+    let answer = Answer::parse(&all);
+    assert_eq!(answer.status, 502, "{answer:?}");
+    soon("end of the events", events.read_to_end(&mut all))
+        .await
+        .ok();
+    soon("end of the tunnel", tunnel.read_to_end(&mut all))
+        .await
+        .ok();
+    of_bob.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    soon("echo", of_bob.read_exact(&mut echo)).await.unwrap();
+    assert_eq!(&echo, b"ping", "another pod's");
 }

@@ -49,6 +49,18 @@ fn a_ready_pod_tells_where_and_whose_it_is() {
 }
 
 #[test]
+fn a_pod_tells_how_long_its_processes_get_to_end() {
+    assert_eq!(facts(&json!({})).grace, 30);
+    let long = json!({"spec": {"terminationGracePeriodSeconds": 3600}});
+    assert_eq!(facts(&long).grace, 3600);
+    let at_once = json!({
+        "metadata": {"deletionTimestamp": "2026-01-02T03:05:00Z", "deletionGracePeriodSeconds": 0},
+        "spec": {"terminationGracePeriodSeconds": 3600},
+    });
+    assert_eq!(facts(&at_once).grace, 0);
+}
+
+#[test]
 fn a_pod_that_no_sandbox_controls_is_nothing_to_us() {
     let owner = |kind: &str, api: &str, controller: bool| {
         let owner = json!({"apiVersion": api, "kind": kind, "name": "alice", "uid": "s1", "controller": controller});

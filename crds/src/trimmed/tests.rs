@@ -104,7 +104,7 @@ fn the_facts_of_a_trimmed_pod_are_those_of_the_whole_one() {
             "apiVersion": "v1", "kind": "Pod", "metadata": meta("alice"),
             "spec": {
                 "containers": [container("agent"), {"name": "sidecar"}], "initContainers": [container("first")],
-                "readinessGates": gates, "volumes": [{"name": "home", "emptyDir": {}}], "nodeName": "n",
+                "readinessGates": gates, "terminationGracePeriodSeconds": 7, "volumes": [{"name": "home", "emptyDir": {}}], "nodeName": "n",
                 "tolerations": [{"operator": "Exists"}],
             },
             "status": {
@@ -121,6 +121,7 @@ fn the_facts_of_a_trimmed_pod_are_those_of_the_whole_one() {
         let facts = PodFacts::of(&read).unwrap();
         assert_eq!(facts, PodFacts::of(&whole).unwrap());
         assert!(facts.fault.is_some() && facts.probe.is_some() && facts.terminating);
+        assert_eq!(facts.grace, 7);
     }
 }
 

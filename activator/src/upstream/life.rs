@@ -1,0 +1,77 @@
+//! The life of a pod, as all connections to it share it: once the watch has shown it gone for longer than
+//! its processes had to end, nothing on them waits any longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Tasks;
+
+/// Added to a pod's grace: the time for its node to begin with it, and for the watch to tell.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Held by each connection to one pod; the pool knows it for as long as there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    over: CancellationToken,
+    is_leaving: AtomicBool,
+}
+
+impl Life {
+    /// Completes when the pod counts as dead, whatever its connections say. Cancel-safe.
+    pub(crate) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// Ends the life that much later, unless its connections end first. To be awaited once: `None` if
+    /// somebody does already.
+    pub(super) fn leave(self: Arc<Self>, grace: Duration) -> Option<impl Future<Output = ()>> {
+        if self.is_leaving.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let life = Arc::downgrade(&self);
+        Some(async move {
+            tokio::time::sleep(grace.saturating_add(SLACK)).await;
+            if let Some(life) = life.upgrade() {
+                life.over.cancel();
+            }
+        })
+    }
+}
+
+/// Runs what a connection consists of for as long as its pod is there.
+#[derive(Clone)]
+pub(super) struct Living {
+    life: Arc<Life>,
+    tasks: Tasks,
+}
+
+impl Living {
+    pub(super) fn new(life: &Arc<Life>, tasks: &Tasks) -> Self {
+        let (life, tasks) = (Arc::clone(life), tasks.clone());
+        Self { life, tasks }
+    }
+
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let life = Arc::clone(&self.life);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = future => {}
+                () = life.over() => {}
+            }
+        });
+    }
+}
+
+impl<F> Executor<F> for Living
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn(future);
+    }
+}
