@@ -44,6 +44,19 @@ pub(crate) enum Error {
     /// No response head in time.
     #[error("no response from {0} within {1:?}")]
     NoResponse(SandboxKey, Duration),
+    /// The time that the client gave is over.
+    #[error("{key} took longer than the {waited:?} that the client waited: {}", awaited.as_str())]
+    OutOfTime {
+        key: SandboxKey,
+        waited: Duration,
+        awaited: Awaited,
+    },
+    /// The sandbox does not read the request's body.
+    #[error("{0} has not read on in the request's body for {1:?}")]
+    NotReading(SandboxKey, Duration),
+    /// The client does not send on in its body.
+    #[error("the client sent nothing of its body for {0:?}")]
+    Stalled(Duration),
     /// The request's body ended early or was malformed.
     #[error("the request body failed: {0}")]
     RequestBody(String),
@@ -53,6 +66,33 @@ pub(crate) enum Error {
     /// Nobody is left to answer.
     #[error("the client left")]
     ClientGone,
+}
+
+/// What a request was waiting for when its client's time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The sandbox to be up; how far that got.
+    Wake(&'static str),
+    /// An answer to the connection.
+    Connection,
+    /// A port that listens.
+    Port,
+    /// The end of the request's own body.
+    Body,
+    /// The head of the response.
+    Answer,
+}
+
+impl Awaited {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Wake(stage) => stage,
+            Self::Connection => "its pod has not taken the connection",
+            Self::Port => "its port refuses connections",
+            Self::Body => "the body of the request was still on its way",
+            Self::Answer => "it has the request and has not answered",
+        }
+    }
 }
 
 /// Whose fault it was.
@@ -79,6 +119,9 @@ impl Error {
             Self::Connect(..) => "connect",
             Self::Exchange(..) => "exchange",
             Self::NoResponse(..) => "no_response",
+            Self::OutOfTime { .. } => "expired",
+            Self::NotReading(..) => "not_reading",
+            Self::Stalled(_) => "stalled",
             Self::RequestBody(_) => "request_body",
             Self::Exhausted(_) => "exhausted",
             Self::ClientGone => "client_gone",
@@ -93,8 +136,13 @@ impl Error {
             | Self::MethodNotAllowed(_)
             | Self::NotFound(_)
             | Self::RequestBody(_)
+            | Self::Stalled(_)
             | Self::ClientGone => Fault::Client,
-            Self::Connect(..) | Self::Exchange(..) | Self::NoResponse(..) => Fault::Sandbox,
+            Self::Connect(..)
+            | Self::Exchange(..)
+            | Self::NoResponse(..)
+            | Self::OutOfTime { .. }
+            | Self::NotReading(..) => Fault::Sandbox,
             Self::Connections | Self::Exhausted(_) => Fault::Ours,
             Self::Refused(_, refusal) => match refusal {
                 Refusal::ShuttingDown | Refusal::TotalFull => Fault::Ours,
@@ -113,7 +161,10 @@ impl Error {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Connections | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect(..) | Self::Exchange(..) => StatusCode::BAD_GATEWAY,
-            Self::NoResponse(..) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoResponse(..) | Self::OutOfTime { .. } | Self::NotReading(..) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Stalled(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(_, refusal) => match refusal {
                 Refusal::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
                 Refusal::Expired { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -151,7 +202,35 @@ impl Error {
                 "The backend sandbox closed the connection without an answer: {}",
                 key.name()
             )),
-            Self::NoResponse(key, _) => timed_out(key, None),
+            Self::NoResponse(key, limit) => timed_out(
+                key,
+                &format!(
+                    "it has had the whole request for {} and has not answered",
+                    seconds(*limit)
+                ),
+            ),
+            Self::OutOfTime {
+                key,
+                waited,
+                awaited,
+            } => {
+                let after = format!("after {}", seconds(*waited));
+                match awaited.as_str() {
+                    "" => timed_out(key, &after),
+                    awaited => timed_out(key, &format!("{after}: {awaited}")),
+                }
+            }
+            Self::NotReading(key, limit) => timed_out(
+                key,
+                &format!(
+                    "it has not read on in the request's body for {}",
+                    seconds(*limit)
+                ),
+            ),
+            Self::Stalled(limit) => Cow::Owned(format!(
+                "Nothing more of the request's body came for {}.",
+                seconds(*limit)
+            )),
             Self::RequestBody(_) => Cow::Borrowed("The request body is incomplete or malformed."),
             Self::Exhausted(_) => Cow::Borrowed("The proxy is out of local resources."),
             Self::ClientGone => Cow::Borrowed("The client left."),
@@ -163,6 +242,10 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connections | Self::Exhausted(_) => Some(SOON),
+            Self::OutOfTime { awaited, .. } => match awaited {
+                Awaited::Wake(_) | Awaited::Connection | Awaited::Port => Some(AFTER_WAKE),
+                Awaited::Body | Awaited::Answer => None,
+            },
             Self::Refused(_, refusal) => match refusal {
                 Refusal::LotFull | Refusal::TotalFull | Refusal::ShuttingDown => Some(SOON),
                 Refusal::Throttled { retry_after } => Some(*retry_after),
@@ -203,7 +286,7 @@ fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
         Refusal::Throttled { .. } => {
             Cow::Borrowed("Too many wakes were asked for; try again later.")
         }
-        Refusal::Expired { stage, .. } => timed_out(key, Some(stage)),
+        Refusal::Expired { stage, .. } => timed_out(key, stage),
         Refusal::Unanswered => Cow::Owned(format!(
             "No scaler has answered the wake of the backend sandbox: {}",
             key.name()
@@ -224,15 +307,17 @@ fn could_not_connect(key: &SandboxKey) -> Cow<'static, str> {
     ))
 }
 
-/// Upstream's text; how far the wake got goes behind it, for a person.
-fn timed_out(key: &SandboxKey, stage: Option<&str>) -> Cow<'static, str> {
-    Cow::Owned(match stage {
-        Some(stage) if !stage.is_empty() => {
-            format!(
-                "Timed out waiting for the backend sandbox: {} ({stage})",
-                key.name()
-            )
-        }
-        _ => format!("Timed out waiting for the backend sandbox: {}", key.name()),
+/// Upstream's text; what was waited for stands behind it, for a person.
+fn timed_out(key: &SandboxKey, awaited: &str) -> Cow<'static, str> {
+    let text = format!("Timed out waiting for the backend sandbox: {}", key.name());
+    Cow::Owned(match awaited {
+        "" => text,
+        awaited => format!("{text} ({awaited})"),
     })
+}
+
+/// `300 s`, `0.25 s`.
+fn seconds(duration: Duration) -> String {
+    let hundredths = (duration.as_secs_f64() * 100.0).round() / 100.0;
+    format!("{hundredths} s")
 }

@@ -27,6 +27,7 @@ use crate::upstream::Upstream;
 mod attempt;
 mod exchange;
 mod find;
+mod patience;
 mod tally;
 
 use exchange::{Answer, Exchange};
@@ -118,6 +119,7 @@ impl Proxy {
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
 
         // 3 begin activity
+        let wait = Wait::begin(target.wait);
         let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
         let activity = slot.begin().by(client.address());
@@ -125,7 +127,6 @@ impl Proxy {
         // 4 directory, 5 park, 6 connect, 7 send
         let body = RequestBody::new(incoming, &serving);
         let (request, switch) = outbound(parts, body, client, switch, slot.http());
-        let wait = Wait::begin(target.wait);
         let exchange = Exchange {
             activator: &self.activator,
             activity: &activity,
@@ -180,19 +181,37 @@ impl Proxy {
     }
 }
 
-/// How long the client says it will wait for the head of the response, if it says so.
+/// How long the client says it will wait for the head of the response, if it says so: the whole time from its
+/// request on, whatever it is spent with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait(Option<(Instant, Duration)>);
+pub(crate) struct Wait {
+    since: Instant,
+    asked: Option<Duration>,
+}
 
 impl Wait {
     fn begin(asked: Option<Duration>) -> Self {
-        Self(asked.map(|asked| (Instant::now(), asked)))
+        let since = Instant::now();
+        Self { since, asked }
     }
 
     /// What is left of it; `None` if the client did not say.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.0
-            .map(|(since, asked)| asked.saturating_sub(since.elapsed()))
+        let asked = self.asked?;
+        Some(asked.saturating_sub(self.since.elapsed()))
+    }
+
+    /// Time since the request came.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Completes when nothing is left; never if the client did not say.
+    pub(crate) async fn over(&self) {
+        match self.left() {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -55,6 +55,7 @@ fn closes(error: &Error) -> bool {
         Error::Malformed(_)
             | Error::NotImplemented(_)
             | Error::RequestBody(_)
+            | Error::Stalled(_)
             | Error::Connections
             | Error::ClientGone
             | Error::Refused(_, Refusal::ShuttingDown)

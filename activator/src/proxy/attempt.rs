@@ -9,7 +9,7 @@ use reveille_crds::SandboxKey;
 use tokio::time::Instant;
 
 use crate::dial::Failure;
-use crate::error::Error;
+use crate::error::{Awaited, Error};
 use crate::slot::Endpoint;
 
 /// Pods that may turn out to be gone under one request. The first one is a watch that lags; after the
@@ -25,6 +25,15 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// What somebody waits for whose time is over.
+    pub(super) fn awaited(&self) -> Awaited {
+        if self.refusing.is_some() {
+            Awaited::Port
+        } else {
+            Awaited::Connection
+        }
+    }
+
     /// What to do about a failure: how long to pause before asking for the endpoint again. Calls
     /// `forget` if the endpoint must not be tried again.
     ///

@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::Wait;
 use super::attempt::Attempts;
+use super::patience::{Late, late};
 use super::tally::namespace;
 use crate::Activator;
 use crate::body::RequestBody;
-use crate::error::Error;
+use crate::error::{Awaited, Error};
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
-use crate::slot::Activity;
+use crate::slot::{Activity, HttpFacts};
 use crate::upstream::{Connection, Risk, Unanswered};
 
 /// Connections that may die under a request before a byte of it was written: one that was stale in the
@@ -27,6 +28,10 @@ use crate::upstream::{Connection, Risk, Unanswered};
 const UNSENT: u32 = 5;
 /// Pause before each of the latter.
 const UNSENT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A shared connection that gave no answer for so long gets no further request: it may be dead, and the next
+/// client would wait as long. Sooner it may be the client that is impatient.
+const SUSPICIOUS: Duration = Duration::from_secs(5);
 
 /// One request's way to an answer.
 pub(super) struct Exchange<'a> {
@@ -67,8 +72,7 @@ impl Exchange<'_> {
             let risk = if unsent + sent == 0 { Some(risk) } else { None };
             let (mut connection, admission) = self.connect(risk, &mut waited).await?;
             let progress = request.body().progress();
-            let limit = admission.http.response_timeout;
-            let outcome = self.send(&mut connection, request, limit).await;
+            let outcome = self.send(&mut connection, request, admission.http).await;
             // The next in the lot may go: this one is answered, or has failed.
             drop(admission.pace);
             let failure = match outcome? {
@@ -121,7 +125,7 @@ impl Exchange<'_> {
             let admission = parking
                 .endpoint(self.activity, self.target.port, self.wait.left())
                 .await;
-            let admission = admission.map_err(|refusal| Error::Refused(key.clone(), refusal))?;
+            let admission = admission.map_err(|refusal| self.refused(refusal))?;
             if let Some(only) = &self.only
                 && *only != admission.sandbox_uid
             {
@@ -136,9 +140,13 @@ impl Exchange<'_> {
                 .and_then(|risk| upstream.reuse(endpoint, risk));
             let failure = match pooled {
                 Some(connection) => return Ok((connection, admission)),
-                None => match upstream.open(endpoint, self.is_upgrade).await {
-                    Ok(connection) => return Ok((connection, admission)),
-                    Err(failure) => failure,
+                None => tokio::select! {
+                    biased;
+                    opened = upstream.open(endpoint, self.is_upgrade) => match opened {
+                        Ok(connection) => return Ok((connection, admission)),
+                        Err(failure) => failure,
+                    },
+                    () = self.wait.over() => return Err(self.out_of_time(attempts.awaited())),
                 },
             };
             // Asking for the endpoint anew is what finds out that the pod has gone meanwhile.
@@ -153,7 +161,7 @@ impl Exchange<'_> {
             })?;
             drop(admission);
             match self.wait.left() {
-                Some(left) if left <= pause => return Err(self.expired(left)),
+                Some(left) if left <= pause => return Err(self.out_of_time(attempts.awaited())),
                 _ => tokio::time::sleep(pause).await,
             }
         }
@@ -167,25 +175,48 @@ impl Exchange<'_> {
         &self,
         connection: &mut Connection,
         request: Request<RequestBody>,
-        limit: Duration,
+        http: HttpFacts,
     ) -> Result<Result<Response<Incoming>, Unanswered>, Error> {
-        let limit = self.wait.left().map_or(limit, |left| left.min(limit));
-        match timeout(limit, connection.send(request)).await {
-            Ok(outcome) => Ok(outcome),
-            Err(_) => {
-                connection.retire();
-                Err(Error::NoResponse(self.target.key.clone(), limit))
+        let (key, sent) = (&self.target.key, Instant::now());
+        let progress = request.body().progress();
+        let is_sent = {
+            let progress = progress.clone();
+            move || progress.is_none_or(|progress| progress.is_complete())
+        };
+        let error = tokio::select! {
+            biased;
+            outcome = connection.send(request) => return Ok(outcome),
+            late = late(progress, http) => match late {
+                Late::Client(limit) => return Err(Error::Stalled(limit)),
+                Late::Reading(limit) => Error::NotReading(key.clone(), limit),
+                Late::Answer(limit) => Error::NoResponse(key.clone(), limit),
+            },
+            () = self.wait.over() => {
+                let awaited = if is_sent() { Awaited::Answer } else { Awaited::Body };
+                self.out_of_time(awaited)
             }
+        };
+        if sent.elapsed() >= SUSPICIOUS {
+            connection.retire();
+        }
+        Err(error)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Expired { stage, .. } if self.wait.left() == Some(Duration::ZERO) => {
+                self.out_of_time(Awaited::Wake(stage))
+            }
+            refusal => Error::Refused(self.target.key.clone(), refusal),
         }
     }
 
-    fn expired(&self, waited: Duration) -> Error {
-        Error::Refused(
-            self.target.key.clone(),
-            Refusal::Expired {
-                waited,
-                stage: "its port refuses connections",
-            },
-        )
+    fn out_of_time(&self, awaited: Awaited) -> Error {
+        let (key, waited) = (self.target.key.clone(), self.wait.elapsed());
+        Error::OutOfTime {
+            key,
+            waited,
+            awaited,
+        }
     }
 }

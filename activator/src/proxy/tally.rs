@@ -9,7 +9,7 @@ use tracing::{Level, debug, enabled};
 
 use crate::Activator;
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Awaited, Error};
 use crate::metrics::{
     MethodLabel, NamespaceLabels, RequestLabels, UpstreamErrorLabels, UpstreamReason,
 };
@@ -54,7 +54,12 @@ impl Tally {
         metrics.refused(error.kind());
         let reason = match error {
             Error::Connect(..) => UpstreamReason::Dial,
-            Error::NoResponse(..) => UpstreamReason::Timeout,
+            Error::NoResponse(..) | Error::NotReading(..) => UpstreamReason::Timeout,
+            Error::OutOfTime { awaited, .. } => match awaited {
+                Awaited::Wake(_) | Awaited::Body => return,
+                Awaited::Connection | Awaited::Port => UpstreamReason::Dial,
+                Awaited::Answer => UpstreamReason::Timeout,
+            },
             Error::Exchange(..) => UpstreamReason::Eof,
             Error::Exhausted(_) => UpstreamReason::Other,
             _ => return,

@@ -225,9 +225,10 @@ async fn a_short_timeout_of_the_client_ends_the_wait() {
     edge.awake("alice", &agent).await;
     let slow = "GET /hang HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\nx-sandbox-timeout: 0.1\r\nconnection: close\r\n\r\n";
     let slow = edge.ask(slow).await;
-    assert_eq!(
-        (slow.status, slow.detail().as_str()),
-        (504, "Timed out waiting for the backend sandbox: alice")
+    let text = "Timed out waiting for the backend sandbox: alice (after ";
+    assert!(
+        slow.status == 504 && slow.detail().starts_with(text),
+        "{slow:?}"
     );
 }
 

@@ -13,6 +13,7 @@ mod contract;
 mod departures;
 mod framing;
 mod http2;
+mod limits;
 mod lives;
 mod support;
 mod timers;
