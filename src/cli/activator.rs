@@ -83,7 +83,7 @@ pub(crate) struct ActivatorArgs {
         env = "REVEILLE_WAKES_PER_SANDBOX"
     )]
     pub(crate) wakes_per_sandbox: u32,
-    /// Longest time to a sandbox's response headers.
+    /// Longest time from a request's last byte to its response's headers, where no policy says it.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration, env = "REVEILLE_RESPONSE_HEADER_TIMEOUT")]
     pub(crate) response_header_timeout: Duration,
     /// Time that in-flight requests get to finish on shutdown.
