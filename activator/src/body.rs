@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::grpc;
 use crate::proxy::Tally;
 use crate::server::Serving;
 use crate::slot::Activity;
@@ -106,6 +107,7 @@ pub(crate) struct TrackedBody {
     ended: bool,
     connection: Option<Connection>,
     activity: Activity,
+    is_grpc: bool,
     _serving: Serving,
 }
 
@@ -121,8 +123,15 @@ impl TrackedBody {
             ended: false,
             connection: Some(connection),
             activity,
+            is_grpc: false,
             _serving: serving,
         }
+    }
+
+    /// Its end tells how the call went, in trailers; where the connection is lost, they are ours.
+    pub(crate) fn of_grpc(mut self) -> Self {
+        self.is_grpc = true;
+        self
     }
 }
 
@@ -134,12 +143,21 @@ impl HttpBody for TrackedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.ended && self.connection.is_none() {
+            return Poll::Ready(None);
+        }
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &frame {
             None => self.ended = true,
             Some(Ok(frame)) => self.ended = frame.is_trailers(),
             // The server cuts the client's connection on an error, so that half an answer never looks whole.
-            Some(Err(_)) => self.connection = None,
+            Some(Err(error)) => {
+                self.connection = None;
+                if self.is_grpc && !self.ended && !is_reset(error) {
+                    self.ended = true;
+                    return Poll::Ready(Some(Ok(Frame::trailers(grpc::broken_off()))));
+                }
+            }
         }
         Poll::Ready(frame)
     }
@@ -151,6 +169,14 @@ impl HttpBody for TrackedBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
+}
+
+/// The sandbox itself ended the stream, with a code of its own that goes on to the client.
+fn is_reset(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    cause
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|cause| cause.is_reset() && cause.is_remote())
 }
 
 impl Drop for TrackedBody {

@@ -16,6 +16,7 @@ use crate::Activator;
 use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
 use crate::error::Error;
+use crate::grpc::Call;
 use crate::headers;
 use crate::rescue;
 use crate::route::{Route, Router};
@@ -79,12 +80,12 @@ impl Proxy {
         request: Request<Incoming>,
         serving: Serving,
     ) -> Result<Response<Body>, Gone> {
-        let version = request.version();
+        let (version, call) = (request.version(), Call::of(&request));
         let mut tally = Tally::begin(&self.activator, &request);
         let outcome = tokio::select! {
             // An answer that is there is given: whether the client is there too shows in the writing.
             biased;
-            outcome = self.forward(client, request, serving, &mut tally) => outcome,
+            outcome = self.forward(client, request, call, serving, &mut tally) => outcome,
             // h2 tells by itself, and per stream.
             () = client.gone(), if version < Version::HTTP_2 => Err(Error::ClientGone),
         };
@@ -93,7 +94,7 @@ impl Proxy {
             Err(Error::ClientGone) => Err(Gone),
             Err(error) => {
                 tally.failed(&error);
-                Ok(tally.follow(rescue::respond(&error, version)))
+                Ok(tally.follow(rescue::respond(&error, version, call.is_some())))
             }
         }
     }
@@ -102,6 +103,7 @@ impl Proxy {
         &self,
         client: &Client,
         request: Request<Incoming>,
+        call: Option<Call>,
         serving: Serving,
         tally: &mut Tally,
     ) -> Result<Response<Body>, Error> {
@@ -110,7 +112,7 @@ impl Proxy {
         // 1 route
         headers::check_framing(&parts.headers)?;
         let switch = tunnel::wanted(&mut parts)?;
-        let target = match self.router.route(&parts)? {
+        let mut target = match self.router.route(&parts)? {
             Route::Sandbox(target) => target,
             Route::Health => return Ok(health()),
         };
@@ -119,6 +121,8 @@ impl Proxy {
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
 
         // 3 begin activity
+        let deadline = call.and_then(|call| call.timeout);
+        target.wait = target.wait.into_iter().chain(deadline).min();
         let wait = Wait::begin(target.wait);
         let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
@@ -133,6 +137,7 @@ impl Proxy {
             target: &target,
             only,
             wait,
+            call,
             is_upgrade: switch.is_some(),
         };
         let answer = exchange.run(request).await?;
@@ -153,6 +158,7 @@ impl Proxy {
             mut response,
             connection,
             waited,
+            call,
         } = answer;
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(seconds) = headers::to_client(&mut response) {
@@ -175,7 +181,8 @@ impl Proxy {
                 Err(Error::Exchange(activity.slot().key().clone(), text))
             }
             (false, _) => Ok(response.map(|incoming| {
-                Body::tracked(TrackedBody::new(incoming, activity, serving, connection))
+                let body = TrackedBody::new(incoming, activity, serving, connection);
+                Body::tracked(if call.is_some() { body.of_grpc() } else { body })
             })),
         }
     }

@@ -8,17 +8,21 @@ use tracing::{debug, info};
 
 use crate::body::Body;
 use crate::error::{Error, Fault};
+use crate::grpc;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The response to a request that failed with `error`, spoken in `version` of HTTP.
-pub(crate) fn respond(error: &Error, version: Version) -> Response<Body> {
+/// The response to a request that failed with `error`, spoken in `version` of HTTP, or in gRPC.
+pub(crate) fn respond(error: &Error, version: Version, is_grpc: bool) -> Response<Body> {
     let (kind, status) = (error.kind(), error.status().as_u16());
     match error.fault() {
         Fault::Client => debug!(kind, status, %error, "refused a request: {}", error.detail()),
         Fault::Sandbox | Fault::Ours => {
             info!(kind, status, %error, "failed a request: {}", error.detail());
         }
+    }
+    if is_grpc {
+        return grpc::refuse(error);
     }
     let mut response = Response::new(Body::full(text(error)));
     *response.status_mut() = error.status();
@@ -74,7 +78,7 @@ mod tests {
     fn refused(refusal: Refusal) -> (u16, Option<String>, String) {
         let key = SandboxKey::new("agents", "alice").unwrap();
         let error = Error::Refused(key, refusal);
-        let response = respond(&error, Version::HTTP_11);
+        let response = respond(&error, Version::HTTP_11, false);
         let after = response
             .headers()
             .get(RETRY_AFTER)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use reveille_crds::scaled_sandbox::Protocol;
 use tokio::time::Instant;
 
 use super::Wait;
@@ -17,6 +18,7 @@ use super::tally::namespace;
 use crate::Activator;
 use crate::body::RequestBody;
 use crate::error::{Awaited, Error};
+use crate::grpc::Call;
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
@@ -41,6 +43,7 @@ pub(super) struct Exchange<'a> {
     /// UID of the one Sandbox that will do, where not every one of the target's does.
     pub(super) only: Option<Arc<str>>,
     pub(super) wait: Wait,
+    pub(super) call: Option<Call>,
     pub(super) is_upgrade: bool,
 }
 
@@ -49,6 +52,7 @@ pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
     pub(super) connection: Connection,
     pub(super) waited: Option<Waited>,
+    pub(super) call: Option<Call>,
 }
 
 impl Exchange<'_> {
@@ -81,6 +85,7 @@ impl Exchange<'_> {
                         response,
                         connection,
                         waited,
+                        call: self.call,
                     });
                 }
                 Err(failure) => failure,
@@ -107,6 +112,7 @@ impl Exchange<'_> {
                     ));
                 }
             };
+            self.retries();
         }
     }
 
@@ -125,7 +131,10 @@ impl Exchange<'_> {
             let admission = parking
                 .endpoint(self.activity, self.target.port, self.wait.left())
                 .await;
-            let admission = admission.map_err(|refusal| self.refused(refusal))?;
+            let mut admission = admission.map_err(|refusal| self.refused(refusal))?;
+            if self.call.is_some() && admission.http.protocol == Protocol::Auto {
+                admission.endpoint.h2c = true;
+            }
             if let Some(only) = &self.only
                 && *only != admission.sandbox_uid
             {
@@ -164,6 +173,7 @@ impl Exchange<'_> {
                 Some(left) if left <= pause => return Err(self.out_of_time(attempts.awaited())),
                 _ => tokio::time::sleep(pause).await,
             }
+            self.retries();
         }
     }
 
@@ -174,10 +184,13 @@ impl Exchange<'_> {
     async fn send(
         &self,
         connection: &mut Connection,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         http: HttpFacts,
     ) -> Result<Result<Response<Incoming>, Unanswered>, Error> {
         let (key, sent) = (&self.target.key, Instant::now());
+        if let Some(call) = &self.call {
+            call.tell_left(request.headers_mut(), self.wait.elapsed());
+        }
         let progress = request.body().progress();
         let is_sent = {
             let progress = progress.clone();
@@ -186,7 +199,8 @@ impl Exchange<'_> {
         let error = tokio::select! {
             biased;
             outcome = connection.send(request) => return Ok(outcome),
-            late = late(progress, http) => match late {
+            // A stream of gRPC may rest for as long as it likes; its client has a deadline if it wants one.
+            late = late(progress, http), if self.call.is_none() => match late {
                 Late::Client(limit) => return Err(Error::Stalled(limit)),
                 Late::Reading(limit) => Error::NotReading(key.clone(), limit),
                 Late::Answer(limit) => Error::NoResponse(key.clone(), limit),
@@ -200,6 +214,12 @@ impl Exchange<'_> {
             connection.retire();
         }
         Err(error)
+    }
+
+    /// A dial or a send is made once more.
+    fn retries(&self) {
+        let retries = &self.activator.metrics.upstream_retries;
+        retries.get_or_create(&namespace(&self.target.key)).inc();
     }
 
     fn refused(&self, refusal: Refusal) -> Error {

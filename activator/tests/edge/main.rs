@@ -12,6 +12,7 @@ mod connections;
 mod contract;
 mod departures;
 mod framing;
+mod grpc;
 mod http2;
 mod limits;
 mod lives;
