@@ -4,7 +4,6 @@
 //! neither the API nor NATS: without them an activator still serves what is awake, and taking all of them
 //! out of their Service would not bring them back.
 
-use axum::Router;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +43,7 @@ async fn serve(args: ActivatorCommand, shutdown: Shutdown) -> anyhow::Result<()>
     let watched = cluster.watch(&args.cluster, false, &mut parts, &mut registry, &inner);
     let (serving, mut is_serving) = watch::channel(false);
     let readiness = readiness(&watched, &is_serving, &shutdown.drain);
-    let operating = admin::serve(operators, Router::new(), registry, readiness, inner.clone());
+    let operating = admin::serve(operators, None, registry, readiness, inner.clone());
     parts.spawn(Part::Admin, operating);
     let activator = reveille_activator::run(
         config(&args, &cluster.name),

@@ -1,11 +1,13 @@
-//! The operator's listener: health, metrics and the scaler's API. Not for the sandboxes' clients.
+//! The operators' listener: health, metrics and the scaler's API. Not for the sandboxes' clients.
+
+mod front;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -20,31 +22,41 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Whether this process can do its job; the text says why not.
 pub(crate) type Readiness = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
-/// Serves until `shutdown` is cancelled.
+/// Serves until `shutdown` is cancelled; `api` is that of a scaler.
 ///
 /// # Errors
 /// If the listener fails.
 pub(crate) async fn serve(
     listener: TcpListener,
-    api: Router,
+    api: Option<Router>,
     registry: Registry,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let (registry, readiness) = (Arc::new(registry), Arc::new(readiness));
+    let more: &[front::Entry] = match api {
+        Some(_) => &front::SANDBOXES,
+        None => &[],
+    };
     let router = Router::new()
+        .route(
+            "/",
+            get(async |headers: HeaderMap| front::page(more, &headers)),
+        )
         .route(
             "/healthz",
             get(|| async {
                 (
                     [(header::CONTENT_TYPE, "application/json")],
-                    "{\"status\":\"ok\"}",
+                    "{\"status\":\"ok\"}\n",
                 )
             }),
         )
         .route("/readyz", get(move || ready(Arc::clone(&readiness))))
         .route("/metrics", get(move || metrics(Arc::clone(&registry))))
-        .merge(api)
+        .merge(api.unwrap_or_default())
+        .fallback(front::not_found)
+        .method_not_allowed_fallback(front::not_allowed)
         .layer(CatchPanicLayer::new());
     let stopping = shutdown.clone();
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
@@ -75,6 +87,6 @@ async fn metrics(registry: Arc<Registry>) -> impl IntoResponse {
             text,
         )
             .into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

@@ -50,7 +50,7 @@ async fn serve(args: ScalerCommand, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut watched = cluster.watch(&args.cluster, true, &mut parts, &mut registry, &inner);
     let (router, api) = api::router();
     let readiness = readiness(&watched.health, &shutdown.drain);
-    let operating = admin::serve(operators, router, registry, readiness, inner.clone());
+    let operating = admin::serve(operators, Some(router), registry, readiness, inner.clone());
     parts.spawn(Part::Admin, operating);
     let (lead, leader) = leader::elected();
     let config = Config {

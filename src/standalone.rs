@@ -201,7 +201,7 @@ impl Parts {
                 outcome => outcome,
             }
         });
-        let operating = admin::serve(operators, router, registry, readiness, inner.clone());
+        let operating = admin::serve(operators, Some(router), registry, readiness, inner.clone());
         parts.spawn(Part::Admin, operating);
         let activator = reveille_activator::run(
             activator_config(&args, addresses),

@@ -107,24 +107,24 @@ pub(crate) enum Fault {
 }
 
 impl Error {
-    /// Fixed label for metrics and logs; no value a stranger sends becomes one.
+    /// Fixed label for metrics and logs, CamelCase; no value a stranger sends becomes one.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "malformed",
-            Self::NotImplemented(_) => "not_implemented",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::NotFound(_) => "not_found",
-            Self::Connections => "connections",
+            Self::Malformed(_) => "Malformed",
+            Self::NotImplemented(_) => "NotImplemented",
+            Self::MethodNotAllowed(_) => "MethodNotAllowed",
+            Self::NotFound(_) => "NotFound",
+            Self::Connections => "TooManyConnections",
             Self::Refused(_, refusal) => refusal_kind(refusal),
-            Self::Connect(..) => "connect",
-            Self::Exchange(..) => "exchange",
-            Self::NoResponse(..) => "no_response",
-            Self::OutOfTime { .. } => "expired",
-            Self::NotReading(..) => "not_reading",
-            Self::Stalled(_) => "stalled",
-            Self::RequestBody(_) => "request_body",
-            Self::Exhausted(_) => "exhausted",
-            Self::ClientGone => "client_gone",
+            Self::Connect(..) => "ConnectFailed",
+            Self::Exchange(..) => "ExchangeFailed",
+            Self::NoResponse(..) => "NoResponse",
+            Self::OutOfTime { .. } => "WaitExpired",
+            Self::NotReading(..) => "NotReading",
+            Self::Stalled(_) => "Stalled",
+            Self::RequestBody(_) => "RequestBody",
+            Self::Exhausted(_) => "Exhausted",
+            Self::ClientGone => "ClientGone",
         }
     }
 
@@ -175,7 +175,7 @@ impl Error {
         }
     }
 
-    /// One word for programs: the scaler's where it gave one, else [`Error::kind`].
+    /// One CamelCase word for programs: the scaler's where it gave one, else [`Error::kind`].
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Refused(
@@ -184,7 +184,6 @@ impl Error {
                 | Refusal::Failed { reason, .. }
                 | Refusal::Blocked { reason, .. },
             ) => reason,
-            Self::Refused(_, Refusal::Unanswered) => "NoScaler",
             _ => self.kind(),
         }
     }
@@ -238,6 +237,22 @@ impl Error {
         }
     }
 
+    /// What a log says of it after the name of the sandbox: the sentence of the client, or more where it
+    /// is not for strangers.
+    pub(crate) fn cause(&self) -> Cow<'static, str> {
+        match self {
+            Self::Connect(_, why) => Cow::Owned(format!("could not connect, {why}")),
+            Self::Exchange(_, why) => Cow::Owned(format!("the exchange broke off, {why}")),
+            Self::NoResponse(_, limit) => {
+                Cow::Owned(format!("no response headers within {} s", limit.as_secs()))
+            }
+            Self::Exhausted(error) => Cow::Owned(format!(
+                "this machine has no room for one more connection, {error}"
+            )),
+            _ => self.detail(),
+        }
+    }
+
     /// When asking again may help.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -262,17 +277,17 @@ impl Error {
 
 fn refusal_kind(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::LotFull => "lot_full",
-        Refusal::TotalFull => "total_full",
-        Refusal::Throttled { .. } => "throttled",
-        Refusal::Expired { .. } => "expired",
-        Refusal::Unanswered => "unanswered",
-        Refusal::Refused { .. } => "wake_refused",
-        Refusal::Failed { .. } => "wake_failed",
-        Refusal::Blocked { .. } => "blocked",
-        Refusal::Gone => "gone",
-        Refusal::PortNotDeclared => "port_not_declared",
-        Refusal::ShuttingDown => "shutting_down",
+        Refusal::LotFull => "LotFull",
+        Refusal::TotalFull => "ActivatorFull",
+        Refusal::Throttled { .. } => "Throttled",
+        Refusal::Expired { .. } => "WaitExpired",
+        Refusal::Unanswered => "NoScaler",
+        Refusal::Refused { .. } => "WakeRefused",
+        Refusal::Failed { .. } => "WakeFailed",
+        Refusal::Blocked { .. } => "Blocked",
+        Refusal::Gone => "NotFound",
+        Refusal::PortNotDeclared => "PortNotDeclared",
+        Refusal::ShuttingDown => "ShuttingDown",
     }
 }
 

@@ -193,7 +193,9 @@ fn read(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Calle
     Called::Denied(Denial {
         kind,
         reason: reason.into(),
-        message: text("message")
+        // Scalers before 0.1.1 said `message`.
+        message: text("detail")
+            .or_else(|| text("message"))
             .unwrap_or("the scaler did not say why")
             .into(),
         retry_after,

@@ -20,6 +20,7 @@ mod dial;
 mod directory;
 mod error;
 mod fallback;
+mod front;
 mod grpc;
 mod headers;
 mod inbox;

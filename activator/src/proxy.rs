@@ -16,6 +16,7 @@ use crate::Activator;
 use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
 use crate::error::Error;
+use crate::front;
 use crate::grpc::Call;
 use crate::headers;
 use crate::rescue;
@@ -94,7 +95,9 @@ impl Proxy {
             Err(Error::ClientGone) => Err(Gone),
             Err(error) => {
                 tally.failed(&error);
-                Ok(tally.follow(rescue::respond(&error, version, call.is_some())))
+                let sandbox = tally.sandbox();
+                let response = rescue::respond(&error, sandbox, version, call.is_some());
+                Ok(tally.follow(response))
             }
         }
     }
@@ -115,6 +118,7 @@ impl Proxy {
         let mut target = match self.router.route(&parts)? {
             Route::Sandbox(target) => target,
             Route::Health => return Ok(health()),
+            Route::Front => return Ok(front::page(self.router.domain(), &parts)),
         };
         headers::count_hop(&mut parts)?;
 
@@ -274,7 +278,7 @@ fn on_continue(request: &mut Request<RequestBody>, agreement: oneshot::Sender<()
 }
 
 fn health() -> Response<Body> {
-    let mut response = Response::new(Body::full(Bytes::from_static(br#"{"status":"ok"}"#)));
+    let mut response = Response::new(Body::full(Bytes::from_static(b"{\"status\":\"ok\"}\n")));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
+use reveille_crds::SandboxKey;
 use tracing::{debug, info};
 
 use crate::body::Body;
@@ -12,15 +13,14 @@ use crate::grpc;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The response to a request that failed with `error`, spoken in `version` of HTTP, or in gRPC.
-pub(crate) fn respond(error: &Error, version: Version, is_grpc: bool) -> Response<Body> {
-    let (kind, status) = (error.kind(), error.status().as_u16());
-    match error.fault() {
-        Fault::Client => debug!(kind, status, %error, "refused a request: {}", error.detail()),
-        Fault::Sandbox | Fault::Ours => {
-            info!(kind, status, %error, "failed a request: {}", error.detail());
-        }
-    }
+/// The response to a request to `sandbox` that failed with `error`, spoken in `version` of HTTP, or in gRPC.
+pub(crate) fn respond(
+    error: &Error,
+    sandbox: Option<&SandboxKey>,
+    version: Version,
+    is_grpc: bool,
+) -> Response<Body> {
+    log(error, sandbox);
     if is_grpc {
         return grpc::refuse(error);
     }
@@ -45,10 +45,36 @@ pub(crate) fn respond(error: &Error, version: Version, is_grpc: bool) -> Respons
     response
 }
 
-/// The JSON of [`respond`].
+fn log(error: &Error, sandbox: Option<&SandboxKey>) {
+    let (reason, status) = (error.reason(), error.status().as_u16());
+    let (to, name) = match sandbox {
+        Some(key) => (" to ", key.to_string()),
+        None => ("", String::new()),
+    };
+    let sandbox = sandbox.map(tracing::field::display);
+    match error.fault() {
+        Fault::Client => debug!(
+            sandbox,
+            reason,
+            status,
+            "refused a request{to}{name} with {status}: {}",
+            error.cause()
+        ),
+        Fault::Sandbox | Fault::Ours => info!(
+            event = "request-failed",
+            sandbox,
+            reason,
+            status,
+            "failed a request{to}{name} with {status}: {}",
+            error.cause()
+        ),
+    }
+}
+
+/// The JSON of [`respond`], one line.
 pub(crate) fn text(error: &Error) -> Bytes {
     let body = serde_json::json!({ "detail": error.detail(), "reason": error.reason() });
-    Bytes::from(body.to_string())
+    Bytes::from(format!("{body}\n"))
 }
 
 /// Whether the framing of what follows on the connection can no longer be trusted, or is unwanted.
@@ -70,15 +96,13 @@ fn closes(error: &Error) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use reveille_crds::SandboxKey;
-
     use super::*;
     use crate::parking::Refusal;
 
     fn refused(refusal: Refusal) -> (u16, Option<String>, String) {
         let key = SandboxKey::new("agents", "alice").unwrap();
         let error = Error::Refused(key, refusal);
-        let response = respond(&error, Version::HTTP_11, false);
+        let response = respond(&error, None, Version::HTTP_11, false);
         let after = response
             .headers()
             .get(RETRY_AFTER)
@@ -94,7 +118,7 @@ mod tests {
     fn every_refusal_has_a_status_a_reason_and_a_retry_after_where_a_retry_helps() {
         let full = refused(Refusal::LotFull);
         assert_eq!((full.0, full.1.as_deref()), (503, Some("1")));
-        assert!(full.2.contains(r#""reason":"lot_full""#), "{}", full.2);
+        assert!(full.2.contains(r#""reason":"LotFull""#), "{}", full.2);
         let expired = refused(Refusal::Expired {
             waited: Duration::from_secs(55),
             stage: "",
@@ -108,7 +132,8 @@ mod tests {
             retry_after: Some(Duration::from_millis(2100)),
         });
         assert_eq!((failed.0, failed.1.as_deref()), (503, Some("3")));
-        let json = r#"{"detail":"no such \"image\"","reason":"ImagePullBackOff"}"#;
+        let json = r#"{"detail":"no such \"image\"","reason":"ImagePullBackOff"}
+"#;
         assert_eq!(failed.2, json);
         let blocked = refused(Refusal::Blocked {
             reason: "HeldAsleep".into(),

@@ -12,6 +12,7 @@ use reveille_crds::names::header;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::front;
 
 mod host;
 
@@ -31,6 +32,8 @@ const BAD_HOST: &str = "Invalid sandbox host; expected <name>.<namespace>.<domai
 pub(crate) enum Route {
     /// `GET /healthz` of the proxy itself.
     Health,
+    /// The page that says what this is.
+    Front,
     /// A sandbox.
     Sandbox(Target),
 }
@@ -68,6 +71,11 @@ impl Router {
         }
     }
 
+    /// The domain that hosts end in.
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// # Errors
     /// If the request names no sandbox, or names one in a way that no sandbox can be named.
     pub(crate) fn route(&self, parts: &Parts) -> Result<Route, Error> {
@@ -81,6 +89,7 @@ impl Router {
         match host::below(host, &self.domain) {
             Some(labels) => self.by_host(&labels, headers).map(Route::Sandbox),
             None if is_health(parts) => Ok(Route::Health),
+            None if !host.is_empty() && front::is_asked_for(parts) => Ok(Route::Front),
             None => Err(Error::Malformed(ID_REQUIRED)),
         }
     }

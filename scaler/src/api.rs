@@ -1,16 +1,17 @@
 //! `/v1/sandboxes`: what an operator or a program may ask of the scaler.
 //!
 //! Handlers only translate: each asks the fleet's task over a bounded channel and waits for its answer,
-//! with a deadline. Errors are JSON `{"reason", "message"}`.
+//! with a deadline. Errors are JSON `{"detail", "reason"}`, as the activator's.
 
 mod reply;
 
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::reply::{LastSleep, LastWake, SandboxState, hold_word};
-use self::reply::{Problem, answered};
+use self::reply::{Problem, answered, json_line};
 use crate::apply::{Failure, Mark};
 use crate::observe;
 
@@ -179,14 +180,19 @@ struct BusyBody {
 type Named = Path<(String, String)>;
 type Handled = Result<Response, Problem>;
 
-async fn list(State(fleet): State<Fleet>, Query(query): Query<ListQuery>) -> Handled {
+async fn list(
+    State(fleet): State<Fleet>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Handled {
+    let Query(query) = query.map_err(|error| Problem::query(&error))?;
     let sandboxes = fleet
         .ask(|reply| Request::List {
             namespace: query.namespace,
             reply,
         })
         .await?;
-    Ok(Json(serde_json::json!({ "sandboxes": sandboxes })).into_response())
+    let all = serde_json::json!({ "sandboxes": sandboxes });
+    Ok(json_line(StatusCode::OK, &all))
 }
 
 async fn show(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
@@ -198,7 +204,7 @@ async fn show(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
         })
         .await?;
     state
-        .map(|state| Json(state).into_response())
+        .map(|state| json_line(StatusCode::OK, &state))
         .ok_or_else(|| Problem::not_found(&key))
 }
 

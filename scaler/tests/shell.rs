@@ -313,7 +313,7 @@ async fn what_cannot_be_asked_for_is_a_clear_problem() {
         let (got, problem) = shell.call(method, &path, body).await;
         let got = (got.as_u16(), &problem["reason"]);
         assert_eq!(got, (status, &json!(reason)), "{asked}: {problem}");
-        assert!(problem["message"].is_string());
+        assert!(problem["detail"].is_string());
     }
     shell.stop().await;
 }

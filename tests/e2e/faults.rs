@@ -164,7 +164,7 @@ async fn an_unknown_sandbox_is_a_404_and_a_port_it_does_not_have_is_named_at_onc
     );
     let reply = reveille.send(wrong).await.unwrap();
     assert_eq!(reply.status, 502, "{reply:?}");
-    assert_eq!(reply.json()["reason"], "port_not_declared");
+    assert_eq!(reply.json()["reason"], "PortNotDeclared");
     reveille.get("alice", "/").await.ok();
 }
 

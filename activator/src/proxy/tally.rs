@@ -48,6 +48,11 @@ impl Tally {
         self.sandbox = Some(sandbox.clone());
     }
 
+    /// The sandbox that the request is for, once it is known to exist.
+    pub(super) fn sandbox(&self) -> Option<&SandboxKey> {
+        self.sandbox.as_ref()
+    }
+
     /// The request was answered with an error of this proxy.
     pub(super) fn failed(&self, error: &Error) {
         let metrics = &self.activator.metrics;

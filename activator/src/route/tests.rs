@@ -24,17 +24,18 @@ fn target(uri: &str, headers: &[(&str, &str)]) -> Result<(String, u16), String> 
     match route(uri, headers)? {
         Route::Sandbox(target) => Ok((target.key.to_string(), target.port)),
         Route::Health => Ok(("healthz".to_owned(), 0)),
+        Route::Front => Ok(("front".to_owned(), 0)),
     }
 }
 
 fn host(host: &str) -> Result<(String, u16), String> {
-    target("/", &[("host", host)])
+    target("/x", &[("host", host)])
 }
 
 fn ids(headers: &[(&str, &str)]) -> Result<(String, u16), String> {
     let mut all = vec![("host", "proxy:8080")];
     all.extend_from_slice(headers);
-    target("/", &all)
+    target("/x", &all)
 }
 
 #[test]
@@ -227,4 +228,18 @@ fn healthz_is_the_proxys_own_only_where_no_sandbox_is_named() {
         target("/healthz", &[("host", "p"), ("x-sandbox-port", "1")]),
         Err(ID_REQUIRED.into())
     );
+}
+
+#[test]
+fn the_front_page_is_there_only_where_no_sandbox_is_named() {
+    let at = |host: &'static str| target("/", &[("host", host)]);
+    let front = Ok(("front".into(), 0));
+    assert_eq!(at("127.0.0.1:8080"), front);
+    assert_eq!(at("sandbox.localhost"), front);
+    assert_eq!(at("alice.sandbox.localhost"), Err(BAD_HOST.into()));
+    assert_eq!(at(""), Err(ID_REQUIRED.into()));
+    for name in ["x-sandbox-id", "x-sandbox-namespace", "x-sandbox-port"] {
+        let named = [("host", "proxy"), (name, "")];
+        assert_eq!(target("/", &named), Err(ID_REQUIRED.into()), "{name}");
+    }
 }

@@ -92,7 +92,7 @@ async fn a_refusal_of_the_api_ends_the_lot() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world = without_link(Some(format!("http://{}", listener.local_addr().unwrap())));
     let clients = [world.client("alice"), world.client("alice")];
-    let body = r#"{"reason":"HeldAsleep","message":"an operator holds it"}"#;
+    let body = r#"{"reason":"HeldAsleep","detail":"an operator holds it"}"#;
     let head = format!(
         "HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -151,7 +151,7 @@ async fn asked_again_after(status: &str, reason: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut world = without_link([format!("http://{}", listener.local_addr().unwrap())]);
     let client = world.client("alice");
-    let body = format!(r#"{{"reason":"{reason}","message":"not now"}}"#);
+    let body = format!(r#"{{"reason":"{reason}","detail":"not now"}}"#);
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

@@ -19,7 +19,10 @@ async fn bad_headers_are_refused_in_upstreams_words() {
     let long = format!("X-Sandbox-ID: {}\r\n", "x".repeat(64));
     let alice = "X-Sandbox-ID: alice\r\n";
     let cases: Vec<(String, &str)> = vec![
-        ("".into(), "X-Sandbox-ID header is required."),
+        (
+            "X-Sandbox-Port: 1\r\n".into(),
+            "X-Sandbox-ID header is required.",
+        ),
         (
             "X-Sandbox-ID: Alice\r\n".into(),
             "Invalid sandbox ID format.",

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -60,6 +59,17 @@ pub(crate) struct LastSleep {
     pub(crate) reason: &'static str,
 }
 
+/// One JSON document on a line of its own, as a terminal wants it.
+pub(super) fn json_line(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => {
+            let json = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, json)], text + "\n").into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
 /// What became of a command.
 pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<Response, Problem> {
     let (status, outcome) = match answer {
@@ -106,7 +116,7 @@ pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<
         }
     };
     let body = json!({"sandbox": key, "outcome": outcome, "epoch": epoch});
-    Ok((status, Json(body)).into_response())
+    Ok(json_line(status, &body))
 }
 
 /// A hold or a busy lease was set or taken away.
@@ -115,7 +125,7 @@ pub(super) fn marked(key: &SandboxKey, mark: Mark) -> Response {
         Mark::Hold(hold) => json!({"sandbox": key, "hold": hold.map(hold_word)}),
         Mark::Lease(until) => json!({"sandbox": key, "outcome": "leased", "busyUntil": until}),
     };
-    Json(body).into_response()
+    json_line(StatusCode::OK, &body)
 }
 
 /// As the annotation says it.
@@ -131,16 +141,16 @@ pub(crate) const fn hold_word(hold: Hold) -> &'static str {
 pub(super) struct Problem {
     status: StatusCode,
     reason: Cow<'static, str>,
-    message: String,
+    detail: String,
     retry_after: Option<Duration>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>, message: String) -> Self {
+    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>, detail: String) -> Self {
         Self {
             status,
             reason: reason.into(),
-            message,
+            detail,
             retry_after: None,
         }
     }
@@ -165,6 +175,11 @@ impl Problem {
             "NotFound",
             format!("there is no sandbox {key}"),
         )
+    }
+
+    pub(super) fn query(error: &QueryRejection) -> Self {
+        let detail = format!("{}; the only one is ?namespace=…", error.body_text());
+        Self::new(StatusCode::BAD_REQUEST, "InvalidQuery", detail)
     }
 
     pub(super) fn name(error: &InvalidKey) -> Self {
@@ -212,8 +227,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({"reason": self.reason, "message": self.message}));
-        let mut response = (self.status, body).into_response();
+        let body = json!({"detail": self.detail, "reason": self.reason});
+        let mut response = json_line(self.status, &body);
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response
