@@ -36,7 +36,7 @@ pub(crate) fn page(domain: &str, parts: &Parts) -> Response<Body> {
         "curl -H 'X-Sandbox-ID: NAME' -H 'X-Sandbox-Namespace: NAMESPACE' \\\n      http://localhost{port}/"
     );
     let asleep = "A request to a sandbox that is asleep wakes it, and is answered once it is up.";
-    let list = "Which sandboxes there are: GET /v1/sandboxes of the operators' listener (--admin).";
+    let list = "All sandboxes: GET /v1/sandboxes of the operators' listener (--admin).";
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     // Browsers name HTML; curl and programs take anything.
     let (kind, text) = if accept.is_some_and(|accept| accept.contains("text/html")) {
