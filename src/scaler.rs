@@ -28,7 +28,7 @@ use crate::{admin, carrier, cluster, listen};
 /// [`crate::cli::BadConfiguration`] for what the user wrote; anything else for what the machine refused.
 pub(crate) fn run(args: ScalerCommand, telemetry: &TelemetryArgs) -> anyhow::Result<()> {
     shutdown::run(async |shutdown| {
-        telemetry::init(telemetry)?;
+        let _telemetry = telemetry::init(telemetry)?;
         serve(args, shutdown).await
     })
 }

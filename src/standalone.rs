@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{BadConfiguration, StandaloneArgs};
 use crate::running::{Part, Running};
 use crate::shutdown::{self, Shutdown};
-use crate::telemetry::{self, TelemetryArgs};
+use crate::telemetry::{self, Telemetry, TelemetryArgs};
 use crate::welcome::{self, Addresses};
 use crate::{admin, carrier, listen};
 
@@ -62,7 +62,7 @@ async fn start(
     environment: Environment,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let human = telemetry::init(telemetry)?;
+    let telemetry = telemetry::init(telemetry)?;
     let read = async { manifest::load(&args.filename) };
     let objects = shutdown.unless_stopped(read).await;
     let Some(objects) = objects.map_err(|errors| BadConfiguration(errors.to_string()))? else {
@@ -85,7 +85,7 @@ async fn start(
             .collect(),
         env,
     };
-    serve(args, human, config, objects, shutdown).await
+    serve(args, &telemetry, config, objects, shutdown).await
 }
 
 /// `--state-dir`, else the user's (XDG Base Directory Specification, `XDG_STATE_HOME`).
@@ -115,7 +115,7 @@ fn state_dir(
 /// Puts the parts together and waits for an order to stop, or for a part that ends by itself.
 async fn serve(
     args: StandaloneArgs,
-    human: bool,
+    telemetry: &Telemetry,
     config: local::Config,
     objects: Vec<Object>,
     shutdown: Shutdown,
@@ -132,16 +132,16 @@ async fn serve(
         return Ok(());
     };
     let store = controller.store();
-    if human {
-        let text = welcome::text(&store, &args.activator.domain, addresses).await;
-        // A terminal that is closed by now is no reason to fail.
-        let _ = io::stdout().write_all(text.as_bytes());
-    }
+    let greeting = match telemetry.is_for_a_person() {
+        true => Some(welcome::text(&store, &args.activator.domain, addresses).await),
+        false => None,
+    };
     let parts = Parts {
         args,
         addresses,
         store,
         controller,
+        greeting,
     };
     parts.run(clients, operators, &shutdown).await
 }
@@ -152,6 +152,8 @@ struct Parts {
     addresses: Addresses,
     store: Store,
     controller: Controller,
+    /// What a person is to read once all of it works.
+    greeting: Option<String>,
 }
 
 impl Parts {
@@ -167,6 +169,7 @@ impl Parts {
             addresses,
             store,
             controller,
+            greeting,
         } = self;
         let mut registry = Registry::default();
         let activator_metrics = reveille_activator::Metrics::register(&mut registry);
@@ -177,8 +180,8 @@ impl Parts {
         let (of_activator, of_scaler) = carry(&args, &mut parts, &inner).await?;
         let (router, api) = api::router();
         let mut pumps = JoinSet::new();
-        let (changes_of_activator, mut known_to_activator) = pump(&store, &mut pumps, &inner);
-        let (changes_of_scaler, mut known_to_scaler) = pump(&store, &mut pumps, &inner);
+        let (changes_of_activator, known_to_activator) = pump(&store, &mut pumps, &inner);
+        let (changes_of_scaler, known_to_scaler) = pump(&store, &mut pumps, &inner);
         // The scaler's inbox must outlive the activator, which stops first.
         let inbox = of_activator.to_scaler.clone();
         let readiness = readiness(&known_to_scaler, &of_activator.link, &shutdown.drain);
@@ -193,14 +196,7 @@ impl Parts {
             api,
             inner.clone(),
         );
-        let drain = shutdown.drain.clone();
-        parts.spawn(Part::Scaler, async move {
-            match scaler.await {
-                // The activator ends first, and its end of the channels with it.
-                Err(reveille_scaler::Error::CarrierEnded) if drain.is_cancelled() => Ok(()),
-                outcome => outcome,
-            }
-        });
+        parts.spawn(Part::Scaler, outlive(scaler, shutdown.drain.clone()));
         let operating = admin::serve(operators, Some(router), registry, readiness, inner.clone());
         parts.spawn(Part::Admin, operating);
         let activator = reveille_activator::run(
@@ -213,16 +209,6 @@ impl Parts {
             shutdown.drain.clone(),
         );
         parts.spawn(Part::Activator, shutdown.unless_now(activator));
-        let welcome = async {
-            // A part that ends before it knows everything has nothing to say; its end is told below.
-            let all_known = async {
-                known_to_activator.wait_for(|known| *known).await.is_ok()
-                    && known_to_scaler.wait_for(|known| *known).await.is_ok()
-            };
-            if shutdown.drain.run_until_cancelled(all_known).await == Some(true) {
-                tracing::info!(listen = %addresses.clients, admin = %addresses.operators, "serving");
-            }
-        };
         let stages = [
             (&[Part::Activator][..], &inner),
             (
@@ -230,11 +216,51 @@ impl Parts {
                 &agents,
             ),
         ];
-        let (outcome, ()) = tokio::join!(parts.stop_in_order(&shutdown.drain, &stages), welcome);
+        let known = [known_to_activator, known_to_scaler];
+        let (outcome, ()) = tokio::join!(
+            parts.stop_in_order(&shutdown.drain, &stages),
+            welcome(known, greeting, addresses, &shutdown.drain)
+        );
         drop(inbox);
         while pumps.join_next().await.is_some() {}
         outcome
     }
+}
+
+/// The scaler. The activator ends before it, and its end of the channels with it: after the order to stop
+/// that is no failure.
+async fn outlive(
+    scaler: impl Future<Output = Result<(), reveille_scaler::Error>>,
+    drain: CancellationToken,
+) -> Result<(), reveille_scaler::Error> {
+    match scaler.await {
+        Err(reveille_scaler::Error::CarrierEnded) if drain.is_cancelled() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Says that all of it serves, once everything is known. A part that ends before that has nothing to say.
+async fn welcome(
+    known: [watch::Receiver<bool>; 2],
+    greeting: Option<String>,
+    addresses: Addresses,
+    drain: &CancellationToken,
+) {
+    let all_known = async {
+        for mut known in known {
+            known.wait_for(|known| *known).await?;
+        }
+        Ok::<(), watch::error::RecvError>(())
+    };
+    let Some(Ok(())) = drain.run_until_cancelled(all_known).await else {
+        return;
+    };
+    let Some(greeting) = greeting else {
+        tracing::info!(listen = %addresses.clients, admin = %addresses.operators, "serving");
+        return;
+    };
+    // A terminal that is closed by now is no reason to fail.
+    let _ = io::stdout().write_all(greeting.as_bytes());
 }
 
 /// Within the process nothing that is known can be out of date.
@@ -324,6 +350,7 @@ fn activator_config(args: &StandaloneArgs, addresses: Addresses) -> reveille_act
 fn scaler_config(args: &StandaloneArgs) -> Config {
     Config {
         members: fixed_members([MEMBER.into()]),
+        is_beside_its_activator: args.carrier.nats.is_empty(),
         wake_unmanaged: args.policy.wake_unmanaged,
         // There is no API server to be spared: a write is a change in memory.
         writes_per_second: 100_000,

@@ -1,18 +1,17 @@
 //! Logs: one readable line a piece of news on a terminal, JSON elsewhere.
 
-use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal};
+use std::io;
 
 use clap::{Args, ValueEnum};
-use jiff::Zoned;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+use self::human::Writer;
 use crate::cli::BadConfiguration;
+
+mod fold;
+mod human;
 
 /// Target of the NATS client's log.
 const NATS_CLIENT: &str = "async_nats";
@@ -28,6 +27,7 @@ pub(crate) struct TelemetryArgs {
         long,
         env = "REVEILLE_LOG",
         value_name = "FILTER",
+        value_parser = filter,
         default_value = "info",
         global = true
     )]
@@ -45,12 +45,26 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Sets the process's only subscriber; answers whether it speaks to a person.
+/// The log of this process; what a person is still to be told is written when it is dropped.
+#[must_use]
+pub(crate) struct Telemetry {
+    /// If it speaks to a person.
+    writer: Option<Writer>,
+}
+
+impl Telemetry {
+    /// Whether a person reads it.
+    pub(crate) fn is_for_a_person(&self) -> bool {
+        self.writer.is_some()
+    }
+}
+
+/// Sets the process's only subscriber.
 ///
 /// # Errors
 /// If the filter does not parse.
-pub(crate) fn init(args: &TelemetryArgs) -> Result<bool, BadConfiguration> {
-    // The NATS client tells of each of its steps as news; what matters of them is told by whoever has one.
+pub(crate) fn init(args: &TelemetryArgs) -> Result<Telemetry, BadConfiguration> {
+    // The NATS client logs each of its steps as news; what matters of them is logged where it matters.
     let log = if args.log.contains(NATS_CLIENT) {
         args.log.clone()
     } else {
@@ -58,101 +72,49 @@ pub(crate) fn init(args: &TelemetryArgs) -> Result<bool, BadConfiguration> {
     };
     let filter = EnvFilter::try_new(log)
         .map_err(|error| BadConfiguration(format!("--log {:?}: {error}", args.log)))?;
-    let human = match args.log_format {
-        LogFormat::Auto => io::stderr().is_terminal(),
+    let registry = tracing_subscriber::registry().with(filter);
+    let is_for_a_person = match args.log_format {
+        LogFormat::Auto => human::is_terminal(),
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    if is_for_a_person {
+        let (layer, writer) = human::open();
+        registry.with(layer).init();
+        return Ok(Telemetry {
+            writer: Some(writer),
+        });
+    }
+    let json = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
         // It would panic on a terminal that was closed.
         .log_internal_errors(false)
-        .with_writer(io::stderr);
-    if human {
-        builder.event_format(Human).init();
-    } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init();
-    }
-    Ok(human)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false);
+    registry.with(json).init();
+    Ok(Telemetry { writer: None })
 }
 
-/// `14:03:22 woke agents/alice in 212 ms: …`. News (INFO) is a sentence that says it all, its fields are
-/// for machines; every other level shows itself and its fields.
-struct Human;
-
-impl<S, N> FormatEvent<S, N> for Human
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut sentence = Sentence::default();
-        event.record(&mut sentence);
-        write!(writer, "{} ", Zoned::now().strftime("%H:%M:%S"))?;
-        match *event.metadata().level() {
-            Level::INFO => writeln!(writer, "{}", sentence.message),
-            level => writeln!(
-                writer,
-                "{}: {}{}",
-                level.as_str().to_lowercase(),
-                sentence.message,
-                sentence.fields
-            ),
+/// A filter that hides nothing by mistake: `EnvFilter` takes an unknown word for the name of a target, and
+/// then shows nothing else.
+fn filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let wrong = |part: &str| {
+        format!(
+            "{part:?} is no level; write one of {}, or target=level pairs, for example info,reveille_scaler=debug",
+            LEVELS.join(", ")
+        )
+    };
+    for part in text.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(wrong(part));
         }
     }
-}
-
-/// The fields of one event, as they are read out.
-#[derive(Default)]
-struct Sentence {
-    message: String,
-    fields: String,
-}
-
-impl Sentence {
-    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing to a String cannot fail.
-        let _ = match field.name() {
-            "message" => Escaped(&mut self.message).write_fmt(value),
-            name => write!(Escaped(&mut self.fields), " {name}={value}"),
-        };
-    }
-}
-
-impl Visit for Sentence {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format_args!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, format_args!("{value}"));
-    }
-}
-
-/// A line may hold the words of strangers, as what an agent left as its last: none of them begins a line
-/// of its own, or reaches a terminal as a command.
-struct Escaped<'a>(&'a mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for each in text.chars() {
-            match each {
-                '"' | '\'' | '\\' => self.0.push(each),
-                _ => self.0.extend(each.escape_debug()),
-            }
-        }
-        Ok(())
-    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -160,10 +122,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_stranger_stay_on_their_line_and_command_no_terminal() {
-        let mut line = String::new();
-        let words = "\"it's ü\"\n\u{1b}[2J\u{202e}";
-        write!(Escaped(&mut line), "says {words}").unwrap();
-        assert_eq!(line, r#"says "it's ü"\n\u{1b}[2J\u{202e}"#);
+    fn a_filter_that_would_silence_everything_is_refused() {
+        for good in [
+            "info",
+            "DEBUG",
+            "off",
+            "warn,reveille_scaler=debug",
+            "a::b=trace",
+        ] {
+            assert_eq!(filter(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "loud",
+            "",
+            "info,",
+            "reveille_scaler=loud",
+            "reveille_scaler",
+            "info debug",
+        ] {
+            let told = filter(bad).unwrap_err();
+            assert!(
+                told.contains("write one of error, warn, info"),
+                "{bad}: {told}"
+            );
+        }
     }
 }

@@ -13,6 +13,9 @@ pub struct Config {
     /// Activators that must be heard before anything is put to sleep, by the name they report.
     /// One that appears must be heard before the next sleep; one that leaves counts until it is silent.
     pub members: watch::Receiver<Vec<Arc<str>>>,
+    /// Whether the one activator runs in this process. Its silence is then the slowness of both, and
+    /// nothing to log.
+    pub is_beside_its_activator: bool,
     /// Whether all watches run, those of the members included. While they do not, nothing is put to sleep.
     pub current: watch::Receiver<bool>,
     /// Whether a sandbox that no ScaledSandbox governs may be woken. It is never put to sleep.
@@ -42,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             members: fixed_members([Arc::from("standalone")]),
+            is_beside_its_activator: false,
             current: watch::channel(true).1,
             wake_unmanaged: true,
             unmanaged_wake_deadline: Duration::from_secs(60),

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use self::doing::{Done, Job};
 use self::records::Records;
@@ -246,7 +246,17 @@ impl Fleet {
         let states = self.entries.values().filter_map(|entry| entry.state);
         let awake = states.filter(|state| *state == State::Awake).count();
         let known = keys.len();
-        info!(known, awake, "sandboxes known: {known}, awake: {awake}");
+        if self.config.is_beside_its_activator {
+            debug!(
+                known,
+                awake, "{known} sandboxes are known, {awake} are awake"
+            );
+        } else {
+            info!(
+                known,
+                awake, "{known} sandboxes are known, {awake} are awake"
+            );
+        }
     }
 
     /// A target looks different.

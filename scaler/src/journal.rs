@@ -1,11 +1,13 @@
 //! Where what happened is told: one log line, the metrics, and a CloudEvent for users.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reveille_crds::SandboxKey;
 use reveille_crds::cloudevent::{self, CloudEvent, Happening};
-use reveille_scaler_core::act::{Note, Woke};
+use reveille_scaler_core::act::{Note, SleepReason, Woke};
+use reveille_scaler_core::wake::{Cause, Refusal};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -39,8 +41,9 @@ impl Journal {
                 self.metrics.wake_failed(*cause);
                 let (total, retry) = (milliseconds(*after), retry_after.as_secs());
                 warn!(
-                    sandbox = %key, cause = cause.as_str(), %reason, total_ms = total, retry_after_s = retry,
-                    "failed to wake {key} after {total} ms: {reason}, {message}"
+                    event = "wake-failed", sandbox = %key, cause = cause.as_str(), %reason,
+                    total_ms = total, retry_after_s = retry,
+                    "failed to wake {key} after {total} ms: {message} ({reason}); the next request after {retry} s tries again"
                 );
                 self.publish(Happening::WakeFailed(cloudevent::WakeFailed {
                     key: key.clone(),
@@ -51,11 +54,7 @@ impl Journal {
                     retry_after_ms: Some(whole_milliseconds(*retry_after)),
                 }));
             }
-            Note::Refused { cause, refusal } => {
-                self.metrics.refused(*cause, *refusal);
-                let reason = refusal.reason();
-                info!(sandbox = %key, cause = cause.as_str(), reason, "refused to wake {key}: {}", refusal.message());
-            }
+            Note::Refused { cause, refusal } => self.refused(key, *cause, *refusal),
             Note::Slept {
                 reason,
                 quiet,
@@ -63,7 +62,10 @@ impl Journal {
             } => {
                 self.metrics.slept(*reason);
                 let (seconds, why) = (quiet.as_secs(), reason.as_str());
-                info!(sandbox = %key, epoch, reason = why, quiet_s = seconds, "put {key} to sleep after {seconds} s quiet · {why}");
+                info!(
+                    event = "slept", sandbox = %key, epoch, reason = why, quiet_s = seconds,
+                    "put {key} to sleep {}", because(*reason, seconds)
+                );
                 self.publish(Happening::Slept(cloudevent::Slept {
                     key: key.clone(),
                     epoch,
@@ -74,13 +76,22 @@ impl Journal {
             Note::SleepDenied { reason, message } => {
                 self.metrics.sleep_refused("SleepDenied");
                 let why = reason.as_str();
-                warn!(sandbox = %key, reason = why, %message, "{key} may not be put to sleep: {message}");
+                warn!(sandbox = %key, reason = why, %message, "{key} stays awake, the API server refuses its sleep: {message}; see which admission policy says so");
             }
             Note::Drained { ending, took } => {
                 self.metrics.drained(*ending);
                 debug!(sandbox = %key, outcome = ending.as_str(), took_ms = milliseconds(*took), "drain ended");
             }
         }
+    }
+
+    fn refused(&self, key: &SandboxKey, cause: Cause, refusal: Refusal) {
+        self.metrics.refused(cause, refusal);
+        let (reason, why) = (refusal.reason(), refusal.message());
+        info!(
+            event = "wake-refused", sandbox = %key, cause = cause.as_str(), reason,
+            "refused to wake {key}: {why}"
+        );
     }
 
     fn woke(&self, key: &SandboxKey, epoch: u64, woke: &Woke) {
@@ -95,10 +106,11 @@ impl Journal {
         let phases = [decide, start, ready, woke.total()];
         let [decide_ms, start_ms, ready_ms, total_ms] = phases.map(tenths);
         let [decide, start, ready, total] = phases.map(milliseconds);
-        let cause = cause.as_str();
+        let why = caused(cause, parked);
         info!(
-            sandbox = %key, epoch, cause, parked, decide_ms, start_ms, ready_ms, total_ms,
-            "woke {key} in {total} ms: decide {decide}, start {start}, ready {ready} · cause {cause} · {parked} parked"
+            event = "woke", sandbox = %key, epoch, cause = cause.as_str(), parked,
+            decide_ms, start_ms, ready_ms, total_ms,
+            "woke {key} for {why} in {total} ms (decide {decide}, start {start}, ready {ready})"
         );
         self.publish(Happening::Woke(cloudevent::Woke {
             key: key.clone(),
@@ -117,6 +129,32 @@ impl Journal {
             debug!(%error, "dropped an event nobody takes");
         }
     }
+}
+
+/// What a wake was for, in words.
+fn caused(cause: Cause, parked: u32) -> Cow<'static, str> {
+    match (cause, parked) {
+        (Cause::Http, 0 | 1) => Cow::Borrowed("a request"),
+        (Cause::Http, parked) => Cow::Owned(format!("{parked} requests")),
+        (Cause::Api, _) => Cow::Borrowed("an operator"),
+        (Cause::Hold, _) => Cow::Borrowed("an operator who holds it awake"),
+        (Cause::NatsJetstream, _) => Cow::Borrowed("messages that wait for it"),
+        (Cause::Cron, _) => Cow::Borrowed("a timer"),
+        (Cause::ExternalPush, _) => Cow::Borrowed("an external scaler"),
+        (Cause::Other, _) => Cow::Borrowed("another cause"),
+    }
+}
+
+/// Why it was put to sleep, in words.
+fn because(reason: SleepReason, quiet: u64) -> Cow<'static, str> {
+    Cow::Borrowed(match reason {
+        SleepReason::Idle => return Cow::Owned(format!("after {quiet} s quiet")),
+        SleepReason::Held => "because an operator holds it asleep",
+        SleepReason::Asked => "because an operator asked for it",
+        SleepReason::WakeFailed => "because its wake failed; the next one starts afresh",
+        SleepReason::NeverReady => "because it never became ready and nobody waits",
+        SleepReason::PodEnded => "because its pod has ended; the next wake starts a new one",
+    })
 }
 
 /// The phases of a wake in milliseconds.

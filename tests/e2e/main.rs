@@ -19,4 +19,5 @@ mod sleep_race;
 mod stop;
 mod streams;
 mod support;
+mod terminal;
 mod wake;

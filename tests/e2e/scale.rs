@@ -9,7 +9,7 @@ use crate::support::home::Home;
 use crate::support::manifests::{Agent, Manifests};
 use crate::support::process::{cpu_time, resident_kib};
 use crate::support::reveille::Reveille;
-use crate::support::setting;
+use crate::support::{setting, until};
 
 /// KiB per sandbox, for all of standalone: 1 in the activator, 4 in the scaler, and the object
 /// itself with what the controller remembers of it.
@@ -27,8 +27,10 @@ async fn ten_thousand_sleeping_sandboxes_cost_little_memory_and_no_work() {
     let home = Home::with(&Manifests::one(Agent::asleep("alice"), 60));
     std::fs::write(home.manifests().join("fleet.yaml"), fleet(size)).unwrap();
     let reveille = Reveille::start(&home).await;
-    reveille.says("sandboxes known").await;
-    assert_eq!(reveille.sandboxes().await.len() as u64, size + 1);
+    until("all sandboxes", || async {
+        (reveille.sandboxes().await.len() as u64 == size + 1).then_some(())
+    })
+    .await;
     reveille.get("alice", "/").await.ok();
     reveille.put_to_sleep("alice").await;
 

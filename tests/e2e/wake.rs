@@ -46,9 +46,14 @@ async fn a_wake_says_what_it_cost_and_a_warm_request_that_it_cost_nothing() {
     assert_eq!(warm.header("x-reveille-wake"), "none");
     assert_eq!(warm.json()["pid"], cold.json()["pid"]);
     let woke = reveille.says("woke agents/alice").await;
+    let text = woke["message"].as_str().unwrap();
     assert!(
-        woke["message"].as_str().unwrap().contains("cause http"),
+        text.starts_with("woke agents/alice for a request in "),
         "{woke}"
+    );
+    assert_eq!(
+        (&woke["event"], &woke["cause"]),
+        (&json!("woke"), &json!("http"))
     );
 }
 

@@ -160,7 +160,7 @@ impl Fleet {
             };
             if let Some((reason, why)) = refused {
                 self.journal.metrics.sleep_refused(reason);
-                info!(sandbox = %key, reason, "refused to put {key} to sleep: {reason}");
+                info!(sandbox = %key, reason, "{key} was not put to sleep though somebody asked for it: {why}");
                 let text = format!("Not put to sleep: {reason}, {why}; cause api");
                 let words = ("SleepRefused", "Sleep");
                 self.publish(key, Severity::Warning, words, text);

@@ -33,7 +33,11 @@ impl Fleet {
         }
         self.led = leads;
         self.journal.metrics.leads(leads);
-        info!(leads, "leadership changed");
+        let says = match leads {
+            true => "leadership changed: this scaler puts sandboxes to sleep now",
+            false => "leadership changed: this scaler only wakes, another puts sandboxes to sleep",
+        };
+        info!(leads, "{says}");
         if leads {
             self.say(ToActivator::Sync);
         }
@@ -43,8 +47,18 @@ impl Fleet {
 
     /// Who must be heard; a drain that did not ask somebody who is there now is off.
     pub(super) fn set_members(&mut self, members: &[Arc<str>]) {
-        let count = members.len();
-        info!(members = ?members, "activators that must be heard: {count}");
+        if !self.config.is_beside_its_activator {
+            match members {
+                [] => warn!(
+                    "no activator is known, so nothing is put to sleep: start one, or see --activator-selector"
+                ),
+                _ => info!(
+                    ?members,
+                    "sandboxes sleep only when these activators agree: {}",
+                    members.join(", ")
+                ),
+            }
+        }
         self.roster.set_members(members);
         self.look_at_silence();
         self.look_at_drains();
@@ -56,11 +70,16 @@ impl Fleet {
         let members = self.roster.silent_members(now);
         self.journal.metrics.silent(members);
         let silent: BTreeSet<Arc<str>> = self.roster.lapsed(now).cloned().collect();
-        for name in silent.difference(&self.silent) {
-            warn!(activator = %name, "activator {name} is silent: nothing is put to sleep until it is heard or gone");
-        }
-        for name in self.silent.difference(&silent) {
-            info!(activator = %name, "activator {name} is heard again, or gone");
+        if !self.config.is_beside_its_activator {
+            for name in silent.difference(&self.silent) {
+                warn!(
+                    activator = %name,
+                    "activator {name} is silent, so nothing is put to sleep until it reports again or its pod is gone"
+                );
+            }
+            for name in self.silent.difference(&silent) {
+                info!(activator = %name, "activator {name} reports again, or is gone");
+            }
         }
         self.silent = silent;
     }

@@ -158,6 +158,8 @@ pub(crate) fn command(home: &Home, flags: &[&str]) -> Command {
         .into_iter()
         .filter(|flag| !flags.contains(flag));
     let free = free.flat_map(|flag| [flag, "127.0.0.1:0"]);
+    let form = ["--log-format", "json"];
+    let json = form.into_iter().filter(|_| !flags.contains(&form[0]));
     // Tests may run under `nohup`. A write beyond the limit that a test may set is then an error, as on a
     // full disk, not a signal.
     let mut command = Command::new("/usr/bin/env");
@@ -169,7 +171,8 @@ pub(crate) fn command(home: &Home, flags: &[&str]) -> Command {
             "trap '' XFSZ; exec \"$0\" \"$@\"",
             env!("CARGO_BIN_EXE_reveille"),
         ])
-        .args(["standalone", "--log-format", "json"])
+        .arg("standalone")
+        .args(json)
         .args(free)
         .arg("-f")
         .arg(home.manifests())
