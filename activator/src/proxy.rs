@@ -177,8 +177,7 @@ impl Proxy {
         match (is_switch, switch) {
             (true, Some(switch)) => {
                 client.upgrade();
-                let life = Arc::clone(connection.life());
-                Ok(switch.run(response, activity, serving, life, &self.tasks))
+                Ok(switch.run(response, activity, &connection, serving, &self.tasks))
             }
             (true, None) => {
                 let text = "it switched protocols without being asked".to_owned();

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -19,6 +20,7 @@ use crate::Activator;
 use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::rescue;
+use crate::tunnel;
 
 mod connection;
 mod socket;
@@ -94,13 +96,17 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// Waits for connections, streams and tunnels, at most for the grace, then cuts what is left.
+/// Waits for connections, streams and tunnels, at most for the grace. What is left near its end is asked to
+/// say its last words, then cut.
 async fn finish(proxy: &Proxy, mut connections: JoinSet<()>, grace: Duration) {
-    let in_flight = async {
-        while connections.join_next().await.is_some() {}
-        proxy.tasks().finish().await;
-    };
-    if tokio::time::timeout(grace, in_flight).await.is_err() {
+    let last_words = tunnel::LAST_WORDS.min(grace / 2);
+    let undisturbed = grace.saturating_sub(last_words);
+    let mut is_over = timeout(undisturbed, ended(proxy, &mut connections)).await;
+    if is_over.is_err() {
+        proxy.tasks().ask_to_leave();
+        is_over = timeout(last_words, ended(proxy, &mut connections)).await;
+    }
+    if is_over.is_err() {
         warn!(
             connections = connections.len(),
             "cutting connections, the grace is over"
@@ -109,6 +115,12 @@ async fn finish(proxy: &Proxy, mut connections: JoinSet<()>, grace: Duration) {
     connections.shutdown().await;
     proxy.tasks().cut().await;
     proxy.upstream().close().await;
+}
+
+/// Waits for all. Cancel-safe.
+async fn ended(proxy: &Proxy, connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+    proxy.tasks().finish().await;
 }
 
 /// # Errors

@@ -3,10 +3,8 @@
 //! The lock is held for a few instructions and never across an await. What is sent to others, and every
 //! guard that would lock again when dropped, is taken out first and used after unlocking.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -18,10 +16,15 @@ use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
 use reveille_crds::scaled_sandbox::{Authorization, HostHeader, Protocol, Readiness};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use crate::parking::{Grant, Refusal};
 use crate::sight;
+
+mod activity;
+
+pub(crate) use activity::{Activity, Pulse};
 
 /// Where a request is sent: one port of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub(crate) struct Facts {
     pub(crate) pod: Option<Arc<PodFacts>>,
     pub(crate) readiness: Readiness,
     pub(crate) websocket_idle: Duration,
+    /// Time without bytes after which a response stops counting; `None` is never.
+    pub(crate) stream_idle: Option<Duration>,
     pub(crate) http: HttpFacts,
     /// The watch itself says that no wake helps.
     pub(crate) is_blocked: bool,
@@ -81,6 +86,8 @@ pub(crate) struct Slot {
     state: Mutex<Inner>,
     /// Tells the wake task, if there is one, that something changed.
     changed: Notify,
+    /// Tells what is open towards a pod that it is not the target's any more.
+    left: Notify,
     dirty: Arc<Dirty>,
     sight: Arc<sight::Sight>,
 }
@@ -128,6 +135,7 @@ impl Slot {
             key,
             state: Mutex::new(inner),
             changed: Notify::new(),
+            left: Notify::new(),
             dirty,
             sight,
         })
@@ -140,12 +148,7 @@ impl Slot {
 
     /// Counts one request from now until the guard drops.
     pub(crate) fn begin(self: &Arc<Self>) -> Activity {
-        self.count(|entry| entry.begin());
-        Activity {
-            slot: Arc::clone(self),
-            caller: None,
-            counts: AtomicBool::new(true),
-        }
+        Activity::begin(self)
     }
 
     /// UID of the Sandbox object that stands for the target now.
@@ -169,6 +172,21 @@ impl Slot {
         self.state.lock().facts.websocket_idle
     }
 
+    /// Time without bytes after which a response stops counting.
+    pub(crate) fn stream_idle(&self) -> Option<Duration> {
+        self.state.lock().facts.stream_idle
+    }
+
+    /// Whether no request would wake it now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.state.lock().facts.is_blocked
+    }
+
+    /// Resolves when a pod stops being the target's, counted from this call.
+    pub(crate) fn pod_left(&self) -> Notified<'_> {
+        self.left.notified()
+    }
+
     /// How requests are spoken to it.
     pub(crate) fn http(&self) -> HttpFacts {
         self.state.lock().facts.http
@@ -183,6 +201,9 @@ impl Slot {
         let gone = before.filter(|before| Some(&before.uid) != present);
         drop(state);
         self.changed.notify_one();
+        if gone.is_some() {
+            self.left.notify_waiters();
+        }
         gone.map(|pod| Arc::clone(&pod.uid))
     }
 
@@ -324,52 +345,6 @@ impl Slot {
         if has_task {
             self.changed.notify_one();
         }
-    }
-}
-
-/// One request that counts, until dropped.
-pub(crate) struct Activity {
-    slot: Arc<Slot>,
-    caller: Option<IpAddr>,
-    /// False while an upgraded connection is silent.
-    counts: AtomicBool,
-}
-
-impl Activity {
-    /// Names the caller whose quota a wake of this request is charged to.
-    #[must_use]
-    pub(crate) fn by(mut self, caller: IpAddr) -> Self {
-        self.caller = Some(caller);
-        self
-    }
-
-    /// Who calls, where known.
-    pub(crate) fn caller(&self) -> Option<IpAddr> {
-        self.caller
-    }
-
-    /// The upgraded connection fell silent: it counts no more.
-    pub(crate) fn quiet(&self) {
-        if self.counts.swap(false, Ordering::Relaxed) {
-            self.slot.count(|entry| entry.end(now()));
-        }
-    }
-
-    /// The upgraded connection moved bytes again.
-    pub(crate) fn active(&self) {
-        if !self.counts.swap(true, Ordering::Relaxed) {
-            self.slot.count(|entry| entry.begin());
-        }
-    }
-
-    pub(crate) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.quiet();
     }
 }
 

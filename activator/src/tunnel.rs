@@ -1,6 +1,10 @@
 //! Connections that leave HTTP: `Upgrade` of HTTP/1.1, and WebSocket over h2 (RFC 8441), which is
 //! translated to the former. Bytes are copied both ways for as long as the two ends want; there is no
-//! timeout. What a silent tunnel loses is its say in keeping the sandbox awake.
+//! timeout. What a silent tunnel loses is its say in keeping the sandbox awake. A WebSocket that ends with its
+//! sandbox, or with this process, is told so by a close frame.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use std::sync::Arc;
 
@@ -19,9 +23,13 @@ use crate::error::Error;
 use crate::headers;
 use crate::server::{Serving, Tasks};
 use crate::slot::Activity;
-use crate::upstream::Life;
+use crate::upstream::Connection;
 
 mod copy;
+mod way;
+
+/// Time for what this side ends to be told so.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const WEBSOCKET_KEY: HeaderName = http::header::SEC_WEBSOCKET_KEY;
@@ -98,10 +106,21 @@ impl Switch {
         self,
         mut response: Response<Incoming>,
         activity: Activity,
+        connection: &Connection,
         serving: Serving,
-        life: Arc<Life>,
         tasks: &Tasks,
     ) -> Response<Body> {
+        let (pod, life) = (
+            Arc::clone(connection.pod()),
+            Arc::clone(connection.life()),
+        );
+        let protocol = response.headers().get(UPGRADE);
+        let is_websocket = protocol.is_some_and(|protocol| {
+            protocol
+                .as_bytes()
+                .eq_ignore_ascii_case(WEBSOCKET.as_bytes())
+        });
+        let leaving = tasks.leaving();
         let sandbox = hyper::upgrade::on(&mut response);
         let Self {
             client, is_over_h2, ..
@@ -112,11 +131,14 @@ impl Switch {
                 Ok(ends) => ends,
                 Err(error) => return debug!(%error, "an end did not switch protocols"),
             };
-            tokio::select! {
-                biased;
-                () = copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &activity) => {}
-                () = life.over() => debug!("tunnel to a pod that is gone cut"),
-            }
+            let ties = copy::Ties {
+                pulse: activity.pulse(),
+                pod: &pod,
+                life: &life,
+                is_websocket,
+                leaving,
+            };
+            copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &ties).await;
         });
         let (mut parts, _) = response.into_parts();
         parts.extensions = http::Extensions::new();

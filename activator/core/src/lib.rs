@@ -8,6 +8,7 @@
 pub mod activity;
 pub mod admission;
 pub mod entry;
+pub mod events;
 pub mod gate;
 pub mod lot;
 pub mod pace;
@@ -16,6 +17,7 @@ pub mod report;
 pub mod retry;
 pub mod view;
 pub mod wake;
+pub mod websocket;
 
 /// A point in time for tests: the cores only ever add to it.
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub(super) fn project(target: &Target, unmanaged: &Unmanaged) -> Option<(View, F
         websocket_idle: policy.map_or(unmanaged.websocket_idle, |policy| {
             seconds(policy.websocket_idle)
         }),
+        stream_idle: policy
+            .map(|policy| seconds(policy.stream_idle))
+            .filter(|idle| !idle.is_zero()),
         http: policy.map_or(unmanaged.http, |policy| http(&policy.http)),
         is_blocked: matches!(state, State::Blocked(_)),
         is_gone: false,
@@ -59,6 +62,7 @@ pub(super) fn gone(unmanaged: &Unmanaged) -> (View, Facts) {
         pod: None,
         readiness: Readiness::Auto,
         websocket_idle: unmanaged.websocket_idle,
+        stream_idle: None,
         http: unmanaged.http,
         is_blocked: true,
         is_gone: true,

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Tasks {
     tracker: TaskTracker,
     cut: CancellationToken,
+    leave: CancellationToken,
 }
 
 impl Tasks {
@@ -17,6 +18,7 @@ impl Tasks {
         Self {
             tracker: TaskTracker::new(),
             cut: CancellationToken::new(),
+            leave: CancellationToken::new(),
         }
     }
 
@@ -25,6 +27,7 @@ impl Tasks {
         Self {
             tracker: self.tracker.clone(),
             cut: self.cut.child_token(),
+            leave: self.leave.child_token(),
         }
     }
 
@@ -40,6 +43,17 @@ impl Tasks {
                 () = cut.cancelled() => {}
             }
         });
+    }
+
+    /// Asks what never ends by itself to say its last words: the cut comes soon.
+    pub(crate) fn ask_to_leave(&self) {
+        self.leave.cancel();
+    }
+
+    /// Cancelled when it is time for last words.
+    pub(crate) fn leaving(&self) -> CancellationToken {
+        // A token of its own, as for the cut.
+        self.leave.child_token()
     }
 
     /// Waits until all have ended.

@@ -44,14 +44,14 @@ async fn a_sandbox_in_use_answers_busy_until_its_last_request_ends() {
     world.awake("alice", 1);
     let activity = world.slot("alice").begin();
     assert!(!ask(&mut world, 1, 1).await.drained);
-    activity.quiet();
+    activity.pulse().quiet(0);
     assert!(
         ask(&mut world, 2, 1).await.drained,
         "a silent upgraded connection does not count"
     );
     world.say(OutcomeKind::Undrain { nonce: 2 }).await;
-    activity.active();
-    activity.active();
+    activity.pulse().beat();
+    activity.pulse().beat();
     assert!(!ask(&mut world, 3, 1).await.drained);
     drop(activity);
     assert!(ask(&mut world, 4, 1).await.drained);

@@ -1,178 +1,135 @@
-//! Copies bytes between the two ends of a tunnel, and tells the sandbox's activity when they rest.
+//! Copies bytes between the two ends of a tunnel, and ends it in the words of what it carries.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::time::{Instant, sleep_until};
-use tracing::debug;
+use reveille_activator_core::websocket::{GOING_AWAY, SERVICE_RESTART, TRY_AGAIN_LATER, close};
+use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::slot::Activity;
+use super::LAST_WORDS;
+use super::way::{Over, Way};
+use crate::slot::{Pulse, Slot};
+use crate::upstream::Life;
 
-/// Bytes in flight per direction: enough for a message or two, little enough for thousands of tunnels.
-const BUFFER: usize = 8 * 1024;
+/// How long a client may go on sending after its sandbox has ended: it may be in the middle of a message,
+/// and a connection closed over unread bytes is reset, which overtakes what the client has yet to read.
+const REST: Duration = Duration::from_secs(5);
 
-/// Copies until both ends have said all, or one has failed.
-pub(super) async fn both_ways<A, B>(client: A, sandbox: B, activity: &Activity)
+/// What a tunnel hangs on beside its two ends.
+pub(super) struct Ties<'a> {
+    pub(super) pulse: &'a Pulse,
+    /// The pod at its other end.
+    pub(super) pod: &'a Arc<str>,
+    pub(super) life: &'a Life,
+    pub(super) is_websocket: bool,
+    /// Cancelled when this process is about to end it.
+    pub(super) leaving: CancellationToken,
+}
+
+/// Copies until both ends have said all, or one has failed, or it is for this side to end it: at a shutdown,
+/// when the pod is dead, and when a tunnel that was silent for long hangs on a pod that is not the sandbox's
+/// any more.
+pub(super) async fn both_ways<A, B>(client: A, sandbox: B, ties: &Ties<'_>)
 where
     A: AsyncRead + AsyncWrite,
     B: AsyncRead + AsyncWrite,
 {
-    let meter = Meter::new(activity);
     let (client_reads, client_writes) = split(client);
     let (sandbox_reads, sandbox_writes) = split(sandbox);
-    let copies = async {
-        tokio::try_join!(
-            one_way(client_reads, sandbox_writes, &meter),
-            one_way(sandbox_reads, client_writes, &meter),
-        )
-    };
-    tokio::select! {
-        // The copies first: the meter only watches them, and never ends.
+    let mut up = Way::new(client_reads, sandbox_writes, ties.is_websocket);
+    let mut down = Way::new(sandbox_reads, client_writes, ties.is_websocket);
+    let slot = ties.pulse.slot();
+    let last_words = tokio::select! {
+        // The copies first: the others only watch them.
         biased;
-        ended = copies => {
-            if let Err(error) = ended {
-                debug!(%error, "tunnel broken");
-            }
-        }
-        () = meter.watch() => {}
+        () = converse(&mut up, &mut down, ties) => return,
+        () = ties.leaving.cancelled() => (GOING_AWAY, "the proxy is shutting down"),
+        () = ties.life.over() => departure(slot, ties.pod),
+        () = ties.pulse.watch(ties.pod, |slot| Some(slot.websocket_idle())) => departure(slot, ties.pod),
+    };
+    let farewell = async {
+        let (code, reason) = last_words;
+        let to_client = close(code, reason, None);
+        let to_sandbox = close(code, reason, Some(mask()));
+        // Whoever is gone already hears nothing.
+        let _ = tokio::join!(down.close(&to_client), up.close(&to_sandbox));
+        up.discard().await;
+    };
+    let _ = timeout(LAST_WORDS, farewell).await;
+}
+
+/// Copies until nothing more can be said.
+async fn converse<C, S, D, T>(up: &mut Way<C, S>, down: &mut Way<D, T>, ties: &Ties<'_>)
+where
+    C: AsyncRead + Unpin,
+    S: AsyncWrite + Unpin,
+    D: AsyncRead + Unpin,
+    T: AsyncWrite + Unpin,
+{
+    let mut over = tokio::select! {
+        // What the sandbox said last comes before how it takes what the client says.
+        biased;
+        over = down.run(ties.pulse) => Some(over),
+        over = listen(up, ties.pulse) => match over {
+            Over::Gone => return,
+            _ => None,
+        },
+    };
+    if over.is_none() {
+        over = Some(down.run(ties.pulse).await);
+    }
+    if over == Some(Over::Unheard) {
+        return;
+    }
+    let (code, reason) = departure(ties.pulse.slot(), ties.pod);
+    if down.close(&close(code, reason, None)).await.is_err() {
+        return;
+    }
+    let rest = listen(up, ties.pulse);
+    if over == Some(Over::Said) && !down.is_websocket() {
+        rest.await;
+    } else {
+        let _ = timeout(REST, rest).await;
     }
 }
 
-/// One direction; the end of what is read becomes the end of what is written, and the other direction
-/// goes on.
-async fn one_way(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    meter: &Meter<'_>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return to.shutdown().await;
+/// Copies what the client says. Of what the sandbox does not take the rest is read all the same: the client
+/// has to come to read what the sandbox said.
+async fn listen<C, S>(up: &mut Way<C, S>, pulse: &Pulse) -> Over
+where
+    C: AsyncRead + Unpin,
+    S: AsyncWrite + Unpin,
+{
+    match up.run(pulse).await {
+        Over::Said => {
+            // A sandbox that does not hear it is about to say so itself.
+            let _ = up.hang_up().await;
+            Over::Said
         }
-        meter.moved();
-        to.write_all(&buffer[..read]).await?;
-        to.flush().await?;
+        Over::Gone => Over::Gone,
+        Over::Unheard => up.discard().await,
     }
 }
 
-/// When bytes moved last, and whether the activity knows.
-struct Meter<'a> {
-    activity: &'a Activity,
-    began: Instant,
-    /// Nanoseconds from `began` to the last bytes.
-    last: AtomicU64,
-    is_quiet: AtomicBool,
+/// What the client is told of a sandbox that has gone.
+fn departure(slot: &Slot, pod: &Arc<str>) -> (u16, &'static str) {
+    if slot.has_pod(pod) {
+        (SERVICE_RESTART, "the sandbox closed the connection")
+    } else if slot.is_blocked() {
+        (TRY_AGAIN_LATER, "the sandbox went to sleep and is not woken by requests now")
+    } else {
+        (SERVICE_RESTART, "the sandbox went to sleep; connecting again wakes it")
+    }
 }
 
-impl<'a> Meter<'a> {
-    fn new(activity: &'a Activity) -> Self {
-        Self {
-            activity,
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-            is_quiet: AtomicBool::new(false),
-        }
-    }
-
-    fn moved(&self) {
-        let since = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.last.store(since, Ordering::Relaxed);
-        if self.is_quiet.swap(false, Ordering::Relaxed) {
-            self.activity.active();
-        }
-    }
-
-    /// Tells the activity of every silence that is long enough.
-    async fn watch(&self) {
-        loop {
-            // Asked anew each time: a policy may have changed.
-            let idle = self.activity.slot().websocket_idle();
-            let silent_at =
-                self.began + Duration::from_nanos(self.last.load(Ordering::Relaxed)) + idle;
-            if Instant::now() < silent_at {
-                sleep_until(silent_at).await;
-                continue;
-            }
-            if !self.is_quiet.swap(true, Ordering::Relaxed) {
-                self.activity.quiet();
-            }
-            // From now on bytes say so themselves; look again when they could have rested for long.
-            sleep_until(Instant::now() + idle.max(Duration::from_secs(1))).await;
-        }
-    }
+/// Four random bytes: a client's frames are masked (RFC 6455 §5.3).
+fn mask() -> [u8; 4] {
+    let random = uuid::Uuid::new_v4();
+    let bytes = random.as_bytes();
+    [bytes[0], bytes[1], bytes[2], bytes[3]]
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use reveille_activator_core::view::{Limits, State, View};
-    use reveille_crds::SandboxKey;
-    use reveille_crds::scaled_sandbox::Readiness;
-    use tokio::io::duplex;
-
-    use super::*;
-    use crate::sight::Sight;
-    use crate::slot::{Facts, Slot};
-
-    const IDLE: Duration = Duration::from_secs(600);
-
-    fn slot() -> Arc<Slot> {
-        let key = SandboxKey::new("agents", "alice").unwrap();
-        let view = View {
-            epoch: 0,
-            state: State::Asleep,
-            is_wanted: false,
-            pod: None,
-            limits: Limits::default(),
-        };
-        let facts = Facts {
-            sandbox_uid: None,
-            pod: None,
-            readiness: Readiness::Auto,
-            websocket_idle: IDLE,
-            http: crate::slot::HttpFacts::default(),
-            is_blocked: false,
-            is_gone: false,
-        };
-        Slot::new(key, view, facts, Arc::default(), Arc::new(Sight::new()))
-    }
-
-    fn in_flight(slot: &Slot) -> u32 {
-        slot.report().map_or(0, |seen| seen.in_flight)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_tunnel_stops_counting_and_counts_again_with_its_next_byte() {
-        let slot = slot();
-        let (mut client, client_side) = duplex(64);
-        let (mut sandbox, sandbox_side) = duplex(64);
-        let activity = slot.begin();
-        let tunnel =
-            tokio::spawn(async move { both_ways(client_side, sandbox_side, &activity).await });
-        let mut byte = [0; 1];
-        client.write_all(b"a").await.unwrap();
-        sandbox.read_exact(&mut byte).await.unwrap();
-        tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
-        assert_eq!(in_flight(&slot), 1, "silent, but not for long enough");
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(in_flight(&slot), 0, "silent for long enough");
-        tokio::time::sleep(IDLE / 2).await;
-        sandbox.write_all(b"b").await.unwrap();
-        client.read_exact(&mut byte).await.unwrap();
-        assert_eq!(in_flight(&slot), 1, "active again");
-        tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
-        assert_eq!(
-            in_flight(&slot),
-            1,
-            "the silence is counted from the last byte"
-        );
-        drop((client, sandbox));
-        tunnel.await.unwrap();
-        assert_eq!(in_flight(&slot), 0);
-    }
-}
+mod tests;
