@@ -11,15 +11,26 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::grpc;
 use crate::proxy::Tally;
-use crate::server::Serving;
+use crate::server::{Serving, Tasks};
 use crate::slot::Activity;
+use crate::stream::{Ending, Kind, Watch};
 use crate::upstream::Connection;
 
 mod request;
 
 pub(crate) use request::{Progress, RequestBody, Stage};
+
+/// Why a response ends before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// Its sandbox, or the way there.
+    #[error(transparent)]
+    Sandbox(#[from] hyper::Error),
+    /// This side.
+    #[error("{0}")]
+    Ended(&'static str),
+}
 
 /// The body of a response.
 pub(crate) struct Body {
@@ -71,12 +82,12 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &mut self.get_mut().content {
             Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Tracked(body) => Pin::new(body).poll_frame(cx),
@@ -103,63 +114,99 @@ impl HttpBody for Body {
 /// A response body that keeps its sandbox counted as active.
 pub(crate) struct TrackedBody {
     incoming: Incoming,
+    kind: Kind,
     /// The last frame was taken, or the stream failed.
     ended: bool,
     connection: Option<Connection>,
+    watch: Option<Watch>,
     activity: Activity,
-    is_grpc: bool,
     _serving: Serving,
 }
 
 impl TrackedBody {
     pub(crate) fn new(
         incoming: Incoming,
+        kind: Kind,
         activity: Activity,
         serving: Serving,
         connection: Connection,
+        tasks: &Tasks,
     ) -> Self {
+        let watch = if incoming.is_end_stream() {
+            None
+        } else {
+            Watch::begin(kind, activity.pulse(), connection.pod(), tasks)
+        };
         Self {
             incoming,
+            kind,
             ended: false,
             connection: Some(connection),
+            watch,
             activity,
-            is_grpc: false,
             _serving: serving,
         }
     }
 
-    /// Its end tells how the call went, in trailers; where the connection is lost, they are ours.
-    pub(crate) fn of_grpc(mut self) -> Self {
-        self.is_grpc = true;
-        self
+    /// Ends before its time; the connection to the sandbox ends with it.
+    fn end(&mut self, cut: Cut) -> Option<Result<Frame<Bytes>, Cut>> {
+        let (reason, is_reset) = match &cut {
+            Cut::Sandbox(error) => (
+                "The backend sandbox broke off in the middle of its answer.",
+                is_reset(error),
+            ),
+            Cut::Ended(reason) => (*reason, false),
+        };
+        let pod = self.connection.take();
+        let is_up = matches!(cut, Cut::Sandbox(_))
+            && pod.is_some_and(|lost| self.activity.slot().has_pod(lost.pod()));
+        self.ended = true;
+        match self.kind.end(reason) {
+            Ending::Trailers(trailers) if !is_reset => Some(Ok(Frame::trailers(trailers))),
+            // A sandbox that is up and breaks off is not to be smoothed over.
+            Ending::Clean if !is_up => None,
+            _ => Some(Err(cut)),
+        }
     }
 }
 
 impl HttpBody for TrackedBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.ended && self.connection.is_none() {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        if this.ended {
             return Poll::Ready(None);
         }
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match &frame {
-            None => self.ended = true,
-            Some(Ok(frame)) => self.ended = frame.is_trailers(),
-            // The server cuts the client's connection on an error, so that half an answer never looks whole.
-            Some(Err(error)) => {
-                self.connection = None;
-                if self.is_grpc && !self.ended && !is_reset(error) {
-                    self.ended = true;
-                    return Poll::Ready(Some(Ok(Frame::trailers(grpc::broken_off()))));
-                }
-            }
+        if let Some(watch) = &mut this.watch
+            && let Poll::Ready(reason) = watch.poll(cx)
+        {
+            this.watch = None;
+            return Poll::Ready(this.end(Cut::Ended(reason)));
         }
-        Poll::Ready(frame)
+        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        Poll::Ready(match frame {
+            None => {
+                this.ended = true;
+                None
+            }
+            Some(Ok(frame)) => {
+                this.ended = frame.is_trailers();
+                if let Some(bytes) = frame.data_ref()
+                    && this.watch.is_some()
+                    && this.kind.is_active(bytes)
+                {
+                    this.activity.pulse().beat();
+                }
+                Some(Ok(frame))
+            }
+            // The server cuts the client's connection on an error, so that half an answer never looks whole.
+            Some(Err(error)) => this.end(error.into()),
+        })
     }
 
     fn is_end_stream(&self) -> bool {

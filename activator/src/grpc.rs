@@ -61,14 +61,10 @@ pub(crate) fn refuse(error: &Error) -> Response<Body> {
     response
 }
 
-/// The trailers of a call whose sandbox broke off in the middle of its answer.
-pub(crate) fn broken_off() -> HeaderMap {
+/// The trailers of a call that ends in the middle of its answer, for that reason.
+pub(crate) fn broken_off(text: &str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    end(
-        &mut trailers,
-        UNAVAILABLE,
-        "The backend sandbox broke off in the middle of its answer.",
-    );
+    end(&mut trailers, UNAVAILABLE, text);
     trailers
 }
 

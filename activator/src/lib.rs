@@ -33,6 +33,7 @@ mod route;
 mod server;
 mod sight;
 mod slot;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tunnel;

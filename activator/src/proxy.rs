@@ -23,6 +23,7 @@ use crate::rescue;
 use crate::route::{Route, Router};
 use crate::server::{Client, Serving, Tasks};
 use crate::slot::{Activity, HttpFacts};
+use crate::stream::Kind;
 use crate::tunnel::{self, Switch};
 use crate::upstream::Upstream;
 
@@ -133,7 +134,7 @@ impl Proxy {
         let activity = slot.begin().by(client.address());
 
         // 4 directory, 5 park, 6 connect, 7 send
-        let body = RequestBody::new(incoming, &serving);
+        let body = RequestBody::new(incoming, &activity, &serving);
         let (request, switch) = outbound(parts, body, client, switch, slot.http());
         let exchange = Exchange {
             activator: &self.activator,
@@ -183,10 +184,14 @@ impl Proxy {
                 let text = "it switched protocols without being asked".to_owned();
                 Err(Error::Exchange(activity.slot().key().clone(), text))
             }
-            (false, _) => Ok(response.map(|incoming| {
-                let body = TrackedBody::new(incoming, activity, serving, connection);
-                Body::tracked(if call.is_some() { body.of_grpc() } else { body })
-            })),
+            (false, _) => {
+                let kind = Kind::of(response.headers(), call.is_some());
+                let track = |incoming| {
+                    let tasks = &self.tasks;
+                    TrackedBody::new(incoming, kind, activity, serving, connection, tasks)
+                };
+                Ok(response.map(|incoming| Body::tracked(track(incoming))))
+            }
         }
     }
 }

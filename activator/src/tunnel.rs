@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
-
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -110,10 +108,7 @@ impl Switch {
         serving: Serving,
         tasks: &Tasks,
     ) -> Response<Body> {
-        let (pod, life) = (
-            Arc::clone(connection.pod()),
-            Arc::clone(connection.life()),
-        );
+        let (pod, life) = (Arc::clone(connection.pod()), Arc::clone(connection.life()));
         let protocol = response.headers().get(UPGRADE);
         let is_websocket = protocol.is_some_and(|protocol| {
             protocol

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::server::Serving;
+use crate::slot::{Activity, Pulse};
 
 /// How long a client's `Expect: 100-continue` waits for the sandbox to agree before the body is sent
 /// anyway: many servers never do (RFC 9110 §10.1.1 forbids to wait for ever).
@@ -23,12 +24,13 @@ pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     progress: Option<Arc<Progress>>,
     agreement: Option<Agreement>,
+    pulse: Option<Arc<Pulse>>,
     _serving: Option<Serving>,
 }
 
 impl RequestBody {
     /// A body that streams from the client; unread until the sandbox's connection asks for it.
-    pub(crate) fn new(incoming: Incoming, serving: &Serving) -> Self {
+    pub(crate) fn new(incoming: Incoming, activity: &Activity, serving: &Serving) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
@@ -37,6 +39,7 @@ impl RequestBody {
             incoming: Some(incoming),
             progress,
             agreement: None,
+            pulse: Some(Arc::clone(activity.pulse())),
             _serving: serving,
         }
     }
@@ -46,6 +49,7 @@ impl RequestBody {
             incoming: None,
             progress: None,
             agreement: None,
+            pulse: None,
             _serving: None,
         }
     }
@@ -96,6 +100,12 @@ impl HttpBody for RequestBody {
             return Poll::Pending;
         };
         let is_last = incoming.is_end_stream();
+        if let Some(pulse) = &self.pulse
+            && let Some(Ok(frame)) = &frame
+            && frame.data_ref().is_some_and(|bytes| !bytes.is_empty())
+        {
+            pulse.beat();
+        }
         self.tell(match &frame {
             None => COMPLETE,
             Some(Ok(frame)) if is_last || frame.is_trailers() => COMPLETE,

@@ -118,9 +118,15 @@ fn departure(slot: &Slot, pod: &Arc<str>) -> (u16, &'static str) {
     if slot.has_pod(pod) {
         (SERVICE_RESTART, "the sandbox closed the connection")
     } else if slot.is_blocked() {
-        (TRY_AGAIN_LATER, "the sandbox went to sleep and is not woken by requests now")
+        (
+            TRY_AGAIN_LATER,
+            "the sandbox went to sleep and is not woken by requests now",
+        )
     } else {
-        (SERVICE_RESTART, "the sandbox went to sleep; connecting again wakes it")
+        (
+            SERVICE_RESTART,
+            "the sandbox went to sleep; connecting again wakes it",
+        )
     }
 }
 

@@ -95,7 +95,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
         if self.frames.is_none() {
             self.write_up_to(self.end).await?;
         }
-        if self.frames.as_ref().is_some_and(|wire| wire.written.may_speak()) {
+        if self
+            .frames
+            .as_ref()
+            .is_some_and(|wire| wire.written.may_speak())
+        {
             self.buffer[..last_frame.len()].copy_from_slice(last_frame);
             (self.start, self.end) = (0, last_frame.len());
             self.write_up_to(self.end).await?;
@@ -148,7 +152,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             if let Some(wire) = &mut self.frames {
-                wire.written.pass(&self.buffer[self.start..self.start + written]);
+                wire.written
+                    .pass(&self.buffer[self.start..self.start + written]);
             }
             self.start += written;
         }

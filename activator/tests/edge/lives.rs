@@ -114,7 +114,7 @@ async fn a_pod_that_is_gone_for_longer_than_its_grace_pins_no_exchange() {
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
     let mut events = edge.connect().await;
     events
-        .write_all(head("alice", "/sse", "").as_bytes())
+        .write_all(head("alice", "/sse", "connection: close\r\n").as_bytes())
         .await
         .unwrap();
     assert_eq!(head_of(&mut events).await.status, 200);
@@ -157,9 +157,11 @@ async fn a_pod_that_is_gone_for_longer_than_its_grace_pins_no_exchange() {
     soon("answer", waiting.read_to_end(&mut all)).await.unwrap();
     let answer = Answer::parse(&all);
     assert_eq!(answer.status, 502, "{answer:?}");
+    all.clear();
     soon("end of the events", events.read_to_end(&mut all))
         .await
-        .ok();
+        .unwrap();
+    assert!(all.ends_with(b"0\r\n\r\n"), "a stream of events ends whole");
     soon("end of the tunnel", tunnel.read_to_end(&mut all))
         .await
         .ok();

@@ -16,6 +16,7 @@ mod grpc;
 mod http2;
 mod limits;
 mod lives;
+mod streams;
 mod support;
 mod timers;
 mod tunnels;

@@ -10,6 +10,7 @@ use reveille_crds::SandboxKey;
 use reveille_crds::change::{Change, PodFacts, Probe, SandboxFacts};
 use reveille_crds::message::{ToActivator, ToScaler};
 use reveille_crds::sandbox::OperatingMode;
+use reveille_crds::scaled_sandbox::{PolicyFacts, ScaledSandboxSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -134,6 +135,35 @@ impl Edge {
 
     pub(crate) async fn change(&self, change: Change) {
         self.changes.send(change).await.unwrap();
+    }
+
+    /// A policy that governs all sandboxes.
+    pub(crate) async fn policy(&self, change: impl FnOnce(&mut ScaledSandboxSpec)) {
+        let mut spec = ScaledSandboxSpec {
+            selector: Some(Default::default()),
+            ..ScaledSandboxSpec::default()
+        };
+        change(&mut spec);
+        let policy = PolicyFacts {
+            spec,
+            ..PolicyFacts::default()
+        };
+        self.change(Change::Policy(key("all"), Some(Arc::new(policy))))
+            .await;
+        self.known().await;
+    }
+
+    /// Waits until that many requests of a sandbox are reported in flight.
+    pub(crate) async fn reported(&mut self, name: &str, in_flight: u32) {
+        let is_it = |said: &ToScaler| {
+            matches!(said, ToScaler::Activity(activity) if activity.sandboxes.iter().any(
+                |seen| seen.key.name() == name && seen.in_flight == in_flight
+            ))
+        };
+        let heard = async { while !is_it(&self.said.recv().await.unwrap()) {} };
+        // A clock that is paused may have to go on for long.
+        let long = Duration::from_secs(24 * 3600);
+        tokio::time::timeout(long, heard).await.unwrap();
     }
 
     /// Waits for a Wake of that sandbox.

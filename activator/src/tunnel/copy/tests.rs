@@ -130,7 +130,14 @@ async fn a_silent_tunnel_stops_counting_and_counts_again_with_its_next_byte() {
     assert_eq!(tunnel.in_flight(), 1, "active again");
     sleep(IDLE - SECOND).await;
     assert_eq!(tunnel.in_flight(), 1, "counted from the last byte");
-    let Tunnel { slot, task, .. } = tunnel;
+    let Tunnel {
+        slot,
+        client,
+        sandbox,
+        task,
+        ..
+    } = tunnel;
+    drop((client, sandbox));
     task.await.unwrap();
     assert_eq!(slot.report().map_or(0, |seen| seen.in_flight), 0);
 }
@@ -190,12 +197,13 @@ async fn a_shutdown_is_told_at_a_frame_boundary() {
     sleep(SECOND).await;
     tunnel.sandbox.write_all(b"defghij\x82").await.unwrap();
     tunnel.client.write_all(b"y\x81").await.unwrap();
-    let (to_client, to_sandbox) = tokio::join!(
-        to_end(&mut tunnel.client),
-        to_end(&mut tunnel.sandbox),
-    );
+    let (to_client, to_sandbox) =
+        tokio::join!(to_end(&mut tunnel.client), to_end(&mut tunnel.sandbox),);
     assert_eq!(&to_client[..7], b"defghij");
-    assert_eq!(closed(GOING_AWAY, &to_client[7..]), "the proxy is shutting down");
+    assert_eq!(
+        closed(GOING_AWAY, &to_client[7..]),
+        "the proxy is shutting down"
+    );
     assert_eq!(&to_sandbox[..2], b"y\x88");
     assert_eq!(to_sandbox[2] & 0x80, 0x80, "a client's frame is masked");
 }

@@ -85,6 +85,28 @@ impl Agent {
         agent
     }
 
+    /// Answers every request so, in h2 or HTTP/1.1.
+    pub(crate) async fn answering(
+        h2c: bool,
+        answer: impl Fn(Request<Incoming>) -> Response<AgentBody> + Clone + Send + 'static,
+    ) -> Self {
+        let mut agent = Self::raw(move |stream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    std::future::ready(Ok::<_, Infallible>(answer(request)))
+                });
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        })
+        .await;
+        agent.h2c = h2c;
+        agent
+    }
+
     /// Hands every connection to `serve`.
     pub(crate) async fn raw<F, Fut>(serve: F) -> Self
     where
