@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,6 +14,7 @@ mod cluster;
 mod policy;
 mod scaler;
 mod standalone;
+mod value;
 
 pub(crate) use activator::{ActivatorArgs, ActivatorCommand};
 pub(crate) use carrier::CarrierArgs;
@@ -71,17 +71,6 @@ impl fmt::Display for BadConfiguration {
 
 impl std::error::Error for BadConfiguration {}
 
-/// `300s`, `5m`, `1m 30s`, or a plain number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let parsed: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration; write for example 300s, 5m or 1m 30s"))?;
-    Duration::try_from(parsed).map_err(|_| format!("{text:?} is negative; write for example 300s"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -113,12 +102,64 @@ mod tests {
         }
     }
 
+    /// What clap says of these flags.
+    fn told(flags: &[&str]) -> clap::Error {
+        let all = ["reveille"].iter().chain(flags);
+        Cli::try_parse_from(all).expect_err("it is refused")
+    }
+
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        assert_eq!(duration("300s"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
-        assert!(duration("-1s").unwrap_err().contains("negative"));
-        assert!(duration("soon").unwrap_err().contains("for example"));
+    fn a_setting_that_cannot_work_is_refused_with_a_sentence_and_exit_code_2() {
+        let standalone =
+            |flag: &'static str, value: &'static str| told(&["standalone", "-f", "x", flag, value]);
+        for error in [
+            standalone("--log", "loud"),
+            standalone("--domain", ""),
+            standalone("--domain", "bad domain"),
+            standalone("--listen", "8080"),
+            standalone("--admin", "nowhere:port"),
+            standalone("--max-connections", "0"),
+            standalone("--max-parked", "0"),
+            standalone("--response-header-timeout", "0s"),
+            standalone("--grace", "-1s"),
+            standalone("--nats", ""),
+            standalone("--nats-credentials", "x"),
+            standalone("--state-dir", ""),
+            standalone("-f", ""),
+            standalone("--wake-unmanaged", "maybe"),
+            told(&["activator", "--scaler-api", "scaler:9090"]),
+            told(&["activator", "--settle", "soon"]),
+            told(&["activator", "--name", ""]),
+            told(&["activator", "--watch-namespace", "A"]),
+            told(&["scaler", "--activators", "a.b"]),
+            told(&["scaler", "--activator-selector", ""]),
+            told(&["scaler", "--activator-namespace", ""]),
+            told(&["scaler", "--lease-name", "A"]),
+            told(&["scaler", "--lease-namespace", ""]),
+            told(&["scaler", "--writes-per-second", "0"]),
+            told(&["scaler", "--write-burst", "0"]),
+            told(&["crds", "--output", ""]),
+        ] {
+            assert_eq!(error.exit_code(), 2, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("--") && text.len() > 40, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_work_as_people_write_them() {
+        for address in [":8080", "localhost:8080", "[::1]:8080", "127.0.0.1:0"] {
+            let flags = [
+                "standalone",
+                "-f",
+                "x",
+                "--listen",
+                address,
+                "--admin",
+                address,
+            ];
+            let all = ["reveille"].iter().chain(&flags);
+            assert!(Cli::try_parse_from(all).is_ok(), "{address}");
+        }
     }
 }

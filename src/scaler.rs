@@ -34,7 +34,7 @@ pub(crate) fn run(args: ScalerCommand, telemetry: &TelemetryArgs) -> anyhow::Res
 }
 
 async fn serve(args: ScalerCommand, shutdown: Shutdown) -> anyhow::Result<()> {
-    let members = args.members()?;
+    let members = args.members();
     let connecting = Cluster::connect(&args.cluster, "reveille-scaler");
     let Some(cluster) = shutdown.unless_stopped(connecting).await? else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CarrierArgs, ClusterArgs, PolicyArgs, duration};
+use super::{CarrierArgs, ClusterArgs, PolicyArgs, value};
 
 /// `reveille activator`.
 #[derive(Debug, Args)]
@@ -15,13 +15,14 @@ pub(crate) struct ActivatorCommand {
     #[arg(
         long,
         value_name = "URL",
+        value_parser = value::api,
         env = "REVEILLE_SCALER_API",
         value_delimiter = ','
     )]
     pub(crate) scaler_api: Vec<String>,
     /// Time between knowing all sandboxes and taking clients: a sleep that was decided without this
     /// activator may still land within it.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, env = "REVEILLE_SETTLE")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = value::duration, env = "REVEILLE_SETTLE")]
     pub(crate) settle: Duration,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -37,16 +38,18 @@ pub(crate) struct ActivatorCommand {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Activator")]
 pub(crate) struct ActivatorArgs {
-    /// Listener for the sandboxes' clients. Port 0 takes a free one.
+    /// Listener for the sandboxes' clients, as host:port. Port 0 takes a free one; no host, as in :8080,
+    /// listens on all addresses.
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8080",
+        value_parser = value::address,
         env = "REVEILLE_LISTEN"
     )]
     pub(crate) listen: SocketAddr,
     /// Hosts `<name>.<namespace>.<DOMAIN>` reach a sandbox.
-    #[arg(long, default_value = "sandbox.localhost", env = "REVEILLE_DOMAIN")]
+    #[arg(long, default_value = "sandbox.localhost", value_parser = value::domain, env = "REVEILLE_DOMAIN")]
     pub(crate) domain: String,
     /// Accept a loopback address in X-Sandbox-Pod-IP: pods on this machine have them.
     #[arg(long, env = "REVEILLE_ALLOW_LOOPBACK_POD_IP")]
@@ -56,6 +59,7 @@ pub(crate) struct ActivatorArgs {
         long,
         value_name = "N",
         default_value_t = 110_000,
+        value_parser = value::limit::<usize>,
         env = "REVEILLE_MAX_CONNECTIONS"
     )]
     pub(crate) max_connections: usize,
@@ -64,6 +68,7 @@ pub(crate) struct ActivatorArgs {
         long,
         value_name = "N",
         default_value_t = 100_000,
+        value_parser = value::limit::<u32>,
         env = "REVEILLE_MAX_PARKED"
     )]
     pub(crate) max_parked: u32,
@@ -84,10 +89,10 @@ pub(crate) struct ActivatorArgs {
     )]
     pub(crate) wakes_per_sandbox: u32,
     /// Longest time from a request's last byte to its response's headers, where no policy says it.
-    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration, env = "REVEILLE_RESPONSE_HEADER_TIMEOUT")]
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = value::timeout, env = "REVEILLE_RESPONSE_HEADER_TIMEOUT")]
     pub(crate) response_header_timeout: Duration,
     /// Time that in-flight requests get to finish on shutdown.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, env = "REVEILLE_GRACE")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration, env = "REVEILLE_GRACE")]
     pub(crate) grace: Duration,
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::value;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "NATS")]
 pub(crate) struct CarrierArgs {
@@ -13,6 +15,7 @@ pub(crate) struct CarrierArgs {
     #[arg(
         long,
         value_name = "URL",
+        value_parser = value::nats,
         env = "REVEILLE_NATS",
         value_delimiter = ',',
         hide_env_values = true

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::value;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub(crate) struct ClusterArgs {
@@ -15,12 +17,13 @@ pub(crate) struct ClusterArgs {
     #[arg(
         long,
         value_name = "NAMESPACE",
+        value_parser = value::label_or_none,
         env = "REVEILLE_WATCH_NAMESPACE",
         value_delimiter = ','
     )]
     pub(crate) watch_namespace: Vec<String>,
     /// Name of this replica among its like: that of its pod [default: the host's].
-    #[arg(long, value_name = "NAME", env = "REVEILLE_NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::text, env = "REVEILLE_NAME")]
     pub(crate) name: Option<String>,
     /// Listener for operators and probes: /healthz, /readyz, /metrics; a scaler's also /v1/sandboxes.
     /// Port 0 takes a free one.
@@ -28,6 +31,7 @@ pub(crate) struct ClusterArgs {
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:9090",
+        value_parser = value::address,
         env = "REVEILLE_ADMIN"
     )]
     pub(crate) admin: SocketAddr,

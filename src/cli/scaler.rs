@@ -3,9 +3,8 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
-use reveille_crds::subject;
 
-use super::{BadConfiguration, CarrierArgs, ClusterArgs, PolicyArgs};
+use super::{CarrierArgs, ClusterArgs, PolicyArgs, value};
 
 /// `reveille scaler`.
 #[derive(Debug, Args)]
@@ -15,6 +14,7 @@ pub(crate) struct ScalerCommand {
     #[arg(
         long,
         value_name = "NAME",
+        value_parser = value::activator,
         env = "REVEILLE_ACTIVATORS",
         value_delimiter = ',',
         conflicts_with_all = ["activator_selector", "activator_namespace"]
@@ -24,23 +24,25 @@ pub(crate) struct ScalerCommand {
     #[arg(
         long,
         value_name = "SELECTOR",
+        value_parser = value::text,
         env = "REVEILLE_ACTIVATOR_SELECTOR",
         default_value = "app.kubernetes.io/name=reveille-activator"
     )]
     activator_selector: String,
     /// Namespace of the activators' pods [default: the scaler's own].
-    #[arg(long, value_name = "NAMESPACE", env = "REVEILLE_ACTIVATOR_NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = value::label, env = "REVEILLE_ACTIVATOR_NAMESPACE")]
     activator_namespace: Option<String>,
     /// Name of the Lease whose holder puts sandboxes to sleep.
     #[arg(
         long,
         value_name = "NAME",
         default_value = "reveille-scaler",
+        value_parser = value::label,
         env = "REVEILLE_LEASE_NAME"
     )]
     pub(crate) lease_name: String,
     /// Namespace of that Lease [default: the scaler's own].
-    #[arg(long, value_name = "NAMESPACE", env = "REVEILLE_LEASE_NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = value::label, env = "REVEILLE_LEASE_NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
     /// Writes per second in the long run: wakes go before sleeps, sleeps before status.
     #[arg(
@@ -81,26 +83,14 @@ pub(crate) enum Members {
 
 impl ScalerCommand {
     /// Whose silence blocks every sleep.
-    ///
-    /// # Errors
-    /// If a name is none that an activator can have.
-    pub(crate) fn members(&self) -> Result<Members, BadConfiguration> {
+    pub(crate) fn members(&self) -> Members {
         if self.activators.is_empty() {
-            return Ok(Members::Pods {
+            return Members::Pods {
                 namespace: self.activator_namespace.clone(),
                 selector: self.activator_selector.clone(),
-            });
+            };
         }
-        match self
-            .activators
-            .iter()
-            .find(|name| !subject::is_activator(name))
-        {
-            None => Ok(Members::Named(self.activators.clone())),
-            Some(name) => Err(BadConfiguration(format!(
-                "--activators: {name:?} cannot be the name of an activator; write letters, digits, '-' and '_', as its --name"
-            ))),
-        }
+        Members::Named(self.activators.clone())
     }
 }
 
@@ -117,7 +107,7 @@ mod tests {
         let Command::Scaler(command) = cli.command else {
             unreachable!("it was asked for")
         };
-        command.members().map_err(|error| error.0)
+        Ok(command.members())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ActivatorArgs, CarrierArgs, PolicyArgs};
+use super::{ActivatorArgs, CarrierArgs, PolicyArgs, value};
 
 #[derive(Debug, Args)]
 pub(crate) struct StandaloneArgs {
@@ -30,6 +30,7 @@ pub(crate) struct StandaloneArgs {
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:9090",
+        value_parser = value::address,
         env = "REVEILLE_ADMIN"
     )]
     pub(crate) admin: SocketAddr,
