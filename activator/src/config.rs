@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use reveille_activator_core::view::Limits;
 use reveille_crds::names::{DEFAULT_NAMESPACE, DEFAULT_PORT};
 
-/// Settings of one activator. `Default` is what `reveille standalone` starts with.
+pub use crate::pages::{Origin, Pages};
+
+/// Settings of one activator.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who this is in reports and wakes: the name of its pod, or `standalone`.
     pub name: String,
     /// Suffix of host names that name a sandbox: `<name>.<namespace>.<domain>`.
     pub domain: String,
+    /// Paths below it name a sandbox: `<prefix>/<namespace>/<name>/<port>/…`. Empty: none do.
+    pub path_routing_prefix: String,
+    /// Peers whose word on the client is believed (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which web pages may use sandboxes.
+    pub pages: Pages,
     /// Namespace of a request that names none.
     pub default_namespace: String,
     /// Container port of a request that names none.
@@ -63,6 +72,9 @@ impl Default for Config {
         Self {
             name: "standalone".to_owned(),
             domain: "sandbox.localhost".to_owned(),
+            path_routing_prefix: String::new(),
+            trusted_proxies: Vec::new(),
+            pages: Pages::Unchecked,
             default_namespace: DEFAULT_NAMESPACE.to_owned(),
             default_port: DEFAULT_PORT,
             allow_loopback_pod_ip: false,

@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// Valid, and addressed to the proxy, which refuses the method.
     #[error("{0}")]
     MethodNotAllowed(&'static str),
+    /// A web page that has no business with the sandbox; the text says what would let it in.
+    #[error("{0}")]
+    ForeignPage(Cow<'static, str>),
     /// No such sandbox, or not with that UID.
     #[error("sandbox not found: {0}")]
     NotFound(SandboxKey),
@@ -113,6 +116,7 @@ impl Error {
             Self::Malformed(_) => "Malformed",
             Self::NotImplemented(_) => "NotImplemented",
             Self::MethodNotAllowed(_) => "MethodNotAllowed",
+            Self::ForeignPage(_) => "ForeignPage",
             Self::NotFound(_) => "NotFound",
             Self::Connections => "TooManyConnections",
             Self::Refused(_, refusal) => refusal_kind(refusal),
@@ -134,6 +138,7 @@ impl Error {
             Self::Malformed(_)
             | Self::NotImplemented(_)
             | Self::MethodNotAllowed(_)
+            | Self::ForeignPage(_)
             | Self::NotFound(_)
             | Self::RequestBody(_)
             | Self::Stalled(_)
@@ -158,6 +163,7 @@ impl Error {
             Self::Malformed(_) | Self::RequestBody(_) | Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ForeignPage(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Connections | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect(..) | Self::Exchange(..) => StatusCode::BAD_GATEWAY,
@@ -194,6 +200,7 @@ impl Error {
             Self::Malformed(text) | Self::NotImplemented(text) | Self::MethodNotAllowed(text) => {
                 Cow::Borrowed(text)
             }
+            Self::ForeignPage(why) => why.clone(),
             Self::NotFound(key) => Cow::Owned(format!("Sandbox not found: {}", key.name())),
             Self::Connections => Cow::Borrowed("Too many connections are open."),
             Self::Connect(key, _) => could_not_connect(key),

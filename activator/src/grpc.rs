@@ -71,6 +71,7 @@ pub(crate) fn broken_off(text: &str) -> HeaderMap {
 const INVALID_ARGUMENT: u32 = 3;
 const DEADLINE_EXCEEDED: u32 = 4;
 const NOT_FOUND: u32 = 5;
+const PERMISSION_DENIED: u32 = 7;
 const RESOURCE_EXHAUSTED: u32 = 8;
 const ABORTED: u32 = 10;
 const UNIMPLEMENTED: u32 = 12;
@@ -81,6 +82,7 @@ fn code(error: &Error) -> u32 {
     match error {
         Error::Malformed(_) => INVALID_ARGUMENT,
         Error::NotImplemented(_) | Error::MethodNotAllowed(_) => UNIMPLEMENTED,
+        Error::ForeignPage(_) => PERMISSION_DENIED,
         Error::NotFound(_) => NOT_FOUND,
         Error::OutOfTime { .. } | Error::NoResponse(..) | Error::NotReading(..) => {
             DEADLINE_EXCEEDED

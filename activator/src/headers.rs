@@ -3,7 +3,7 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, MAX_FORWARDS,
-    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -12,10 +12,8 @@ use reveille_crds::scaled_sandbox::Authorization;
 
 use crate::error::Error;
 use crate::parking::{Waited, WakeRole};
+use crate::route::By;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const BUSY_FOR: HeaderName = HeaderName::from_static(header::BUSY_FOR);
 const WAKE: HeaderName = HeaderName::from_static(header::WAKE);
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -93,22 +91,19 @@ pub(crate) fn upgrade(parts: &Parts) -> Option<HeaderValue> {
 /// Makes the head that the sandbox sees, but for `Host` and `Connection`, which belong to the connection
 /// it is sent on. Who the client addressed was checked with the route.
 ///
-/// `Authorization` is the sandbox's own affair (its tokens, its OAuth) unless the policy takes it out.
-pub(crate) fn to_upstream(
-    parts: &mut Parts,
-    client: &HeaderValue,
-    upgrade: Option<HeaderValue>,
-    authorization: Authorization,
-) {
-    let host = parts.headers.remove(HOST).filter(|host| !host.is_empty());
-    let forwarded_host = match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => host,
-    };
+/// `Authorization` is the sandbox's own affair (its tokens, its OAuth) unless the policy takes it out. Of
+/// `X-Sandbox-*` it sees what upstream's router shows it: what has named it, and not the client's patience
+/// or guess at an address.
+pub(crate) fn to_upstream(parts: &mut Parts, by: &By, authorization: Authorization) {
     let headers = &mut parts.headers;
     let wants_trailers = tokens(headers, TE).any(|token| is(token, "trailers"));
     strip_nominated(headers);
     strip(headers, ends_here);
+    match by {
+        By::Headers => {}
+        By::Host => drop(headers.remove(header::SANDBOX_NAMESPACE)),
+        By::Path { .. } => strip(headers, |name| name.as_str().starts_with("x-sandbox-")),
+    }
     if authorization == Authorization::Strip {
         headers.remove(AUTHORIZATION);
     }
@@ -121,16 +116,6 @@ pub(crate) fn to_upstream(
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if let Some(upgrade) = upgrade {
-        headers.remove(ORIGIN);
-        headers.remove(TE);
-        headers.insert(UPGRADE, upgrade);
-    }
-    headers.insert(FORWARDED_FOR, client.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = forwarded_host {
-        headers.insert(FORWARDED_HOST, host);
-    }
     headers.append(
         VIA,
         HeaderValue::from_static(match parts.version {
@@ -139,6 +124,14 @@ pub(crate) fn to_upstream(
             _ => "1.1 reveille",
         }),
     );
+}
+
+/// Asks the sandbox to switch to another protocol.
+pub(crate) fn offer(headers: &mut HeaderMap, upgrade: Option<HeaderValue>) {
+    if let Some(upgrade) = upgrade {
+        headers.remove(TE);
+        headers.insert(UPGRADE, upgrade);
+    }
 }
 
 /// Makes the head that the client sees; the seconds of the agent's busy header are taken out of it.
@@ -257,14 +250,14 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         )
 }
 
-/// Request fields that the sandbox must not see, or must not see from a stranger.
+/// Request fields that the sandbox does not see.
 fn ends_here(name: &HeaderName) -> bool {
-    let text = name.as_str();
     is_hop_by_hop(name)
         || *name == HOST
-        || text.starts_with("x-sandbox-")
-        || text.starts_with("x-forwarded-")
-        || text == "forwarded"
+        || matches!(
+            name.as_str(),
+            header::SANDBOX_TIMEOUT | header::SANDBOX_POD_IP
+        )
 }
 
 /// HTTP/2 may split `cookie` into crumbs; elsewhere they are one line (RFC 9113 §8.2.3).

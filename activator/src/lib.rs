@@ -2,7 +2,7 @@
 //! for its wake, and delivers the request once the sandbox is up.
 //!
 //! ```text
-//! server → proxy ─ route · headers          rescue ← error
+//! server → proxy ─ route · fronts · pages · naming · headers          rescue ← error
 //!            │
 //!            ├─ directory → slot ─ parking ⇄ wake ─ probe        (one task per waking sandbox)
 //!            └─ upstream · dial → body · tunnel
@@ -12,6 +12,7 @@
 //! It writes nothing but messages: a watch tells it where sandboxes are, a scaler wakes them.
 
 pub mod config;
+pub mod host;
 pub mod metrics;
 pub mod nats;
 
@@ -21,9 +22,12 @@ mod directory;
 mod error;
 mod fallback;
 mod front;
+mod fronts;
 mod grpc;
 mod headers;
 mod inbox;
+mod naming;
+mod pages;
 mod parking;
 mod probe;
 mod proxy;

@@ -17,12 +17,14 @@ use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
 use crate::error::Error;
 use crate::front;
+use crate::fronts;
 use crate::grpc::Call;
 use crate::headers;
+use crate::naming::Naming;
 use crate::rescue;
 use crate::route::{Route, Router};
 use crate::server::{Client, Serving, Tasks};
-use crate::slot::{Activity, HttpFacts};
+use crate::slot::Activity;
 use crate::stream::Kind;
 use crate::tunnel::{self, Switch};
 use crate::upstream::Upstream;
@@ -84,6 +86,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Gone> {
         let (version, call) = (request.version(), Call::of(&request));
         let mut tally = Tally::begin(&self.activator, &request);
+        let reader = self.config().pages.reader(request.headers());
         let outcome = tokio::select! {
             // An answer that is there is given: whether the client is there too shows in the writing.
             biased;
@@ -97,7 +100,10 @@ impl Proxy {
             Err(error) => {
                 tally.failed(&error);
                 let sandbox = tally.sandbox();
-                let response = rescue::respond(&error, sandbox, version, call.is_some());
+                let mut response = rescue::respond(&error, sandbox, version, call.is_some());
+                if let Some(reader) = reader {
+                    reader.let_in(response.headers_mut());
+                }
                 Ok(tally.follow(response))
             }
         }
@@ -116,14 +122,21 @@ impl Proxy {
         // 1 route
         headers::check_framing(&parts.headers)?;
         let switch = tunnel::wanted(&mut parts)?;
-        let mut target = match self.router.route(&parts)? {
-            Route::Sandbox(target) => target,
-            Route::Health => return Ok(health()),
-            Route::Front => return Ok(front::page(self.router.domain(), &parts)),
+        let config = self.config();
+        let mut target = match self.router.route(&parts) {
+            Ok(Route::Sandbox(target)) => target,
+            Ok(Route::Health) => return Ok(health()),
+            Ok(Route::Front) => return Ok(front::page(self.router.domain(), &parts)),
+            Err(error) => match config.pages.preflight(&parts) {
+                Some(answer) => return Ok(answer.map(|()| Body::empty())),
+                None => return Err(error),
+            },
         };
         headers::count_hop(&mut parts)?;
 
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
+        let way = fronts::way(&parts, client.address(), &config.trusted_proxies);
+        config.pages.admit(&parts, &way, &target, &config.domain)?;
 
         // 3 begin activity
         let deadline = call.and_then(|call| call.timeout);
@@ -131,11 +144,19 @@ impl Proxy {
         let wait = Wait::begin(target.wait);
         let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
-        let activity = slot.begin().by(client.address());
+        let activity = slot.begin().by(fronts::caller(way.client));
 
         // 4 directory, 5 park, 6 connect, 7 send
         let body = RequestBody::new(incoming, &activity, &serving);
-        let (request, switch) = outbound(parts, body, client, switch, slot.http());
+        let http = slot.http();
+        let naming = Naming::of(&way, &target.by, http.host, &parts.headers);
+        headers::to_upstream(&mut parts, &target.by, http.authorization);
+        if switch.is_some() {
+            naming.hide_origin(&mut parts.headers);
+        }
+        way.tell(&mut parts.headers, client.forwarded_for(), &target.by);
+        target.by.leave(&mut parts.uri)?;
+        let (request, switch) = outbound(parts, body, switch);
         let exchange = Exchange {
             activator: &self.activator,
             activity: &activity,
@@ -144,10 +165,12 @@ impl Proxy {
             wait,
             call,
             is_upgrade: switch.is_some(),
+            naming: &naming,
         };
-        let answer = exchange.run(request).await?;
+        let mut answer = exchange.run(request).await?;
 
         // 8 respond
+        naming.turn_back(answer.response.headers_mut(), answer.connection.address());
         self.respond(answer, switch, activity, client, serving)
     }
 
@@ -234,18 +257,11 @@ impl Wait {
 fn outbound(
     mut parts: Parts,
     mut body: RequestBody,
-    client: &Client,
     switch: Option<Switch>,
-    http: HttpFacts,
 ) -> (Request<RequestBody>, Option<Switch>) {
     let offer = switch.as_ref().map(Switch::offer);
     let expects = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
-    headers::to_upstream(
-        &mut parts,
-        client.forwarded_for(),
-        offer,
-        http.authorization,
-    );
+    headers::offer(&mut parts.headers, offer);
     parts.extensions = http::Extensions::new();
     if switch.as_ref().is_some_and(Switch::is_over_h2) {
         tunnel::as_http1(&mut parts);

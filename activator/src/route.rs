@@ -1,11 +1,12 @@
 //! Step 1 of a request's life: which sandbox, which port. By `X-Sandbox-*` headers (upstream's router
-//! contract: its order of checks and its texts), else by a host name below the configured domain.
+//! contract: its order of checks and its texts), else by a host name below the configured domain. Where the
+//! host names no sandbox and there is a prefix for it, a path below that comes before all else.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use reveille_crds::SandboxKey;
 use reveille_crds::key::is_label;
 use reveille_crds::names::header;
@@ -13,8 +14,9 @@ use reveille_crds::names::header;
 use crate::config::Config;
 use crate::error::Error;
 use crate::front;
+use crate::host;
 
-mod host;
+pub(crate) mod path;
 
 /// Upstream's texts.
 const ID_REQUIRED: &str = "X-Sandbox-ID header is required.";
@@ -25,6 +27,7 @@ const BAD_POD_IP: &str = "Invalid target IP address.";
 /// Ours, for headers upstream does not check.
 const BAD_UID: &str = "Invalid sandbox UID format.";
 const BAD_TIMEOUT: &str = "Invalid timeout format.";
+const BAD_PATH: &str = "Invalid path.";
 const BAD_HOST: &str = "Invalid sandbox host; expected <name>.<namespace>.<domain>.";
 
 /// Who a request is for.
@@ -49,6 +52,40 @@ pub(crate) struct Target {
     pub(crate) uid: Option<HeaderValue>,
     /// Longest wait the client asks for.
     pub(crate) wait: Option<Duration>,
+    /// What named it.
+    pub(crate) by: By,
+    /// The host names another sandbox.
+    pub(crate) contradicts_host: bool,
+}
+
+/// What names a sandbox in a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum By {
+    /// `X-Sandbox-*`.
+    Headers,
+    /// The host.
+    Host,
+    /// The path.
+    Path {
+        /// The part that names it, as the client sees it.
+        prefix: Box<str>,
+        /// Bytes of the path that are not the sandbox's.
+        length: usize,
+    },
+}
+
+impl By {
+    /// Takes what names the sandbox off the target of its request.
+    ///
+    /// # Errors
+    /// If nothing that can be sent is left.
+    pub(crate) fn leave(&self, uri: &mut Uri) -> Result<(), Error> {
+        if let Self::Path { length, .. } = self {
+            *uri =
+                path::stripped(std::mem::take(uri), *length).ok_or(Error::Malformed(BAD_PATH))?;
+        }
+        Ok(())
+    }
 }
 
 /// What names are completed with.
@@ -56,6 +93,8 @@ pub(crate) struct Target {
 pub(crate) struct Router {
     /// Lower case, without dots at either end.
     domain: Box<str>,
+    /// Of paths that name a sandbox; empty where none do.
+    path_prefix: Box<str>,
     namespace: Box<str>,
     port: u16,
     allow_loopback: bool,
@@ -65,6 +104,7 @@ impl Router {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             domain: config.domain.trim_matches('.').to_ascii_lowercase().into(),
+            path_prefix: config.path_routing_prefix.as_str().into(),
             namespace: config.default_namespace.as_str().into(),
             port: config.default_port,
             allow_loopback: config.allow_loopback_pod_ip,
@@ -81,12 +121,22 @@ impl Router {
     pub(crate) fn route(&self, parts: &Parts) -> Result<Route, Error> {
         let authority = host::authority(parts)?;
         let headers = &parts.headers;
+        let host = authority.map(host::without_port).unwrap_or_default();
+        let labels = host::below(host, &self.domain);
+        // What is under a sandbox's own host is all the sandbox's.
+        if labels.is_none()
+            && let Some(named) = path::parse(&self.path_prefix, parts.uri.path())?
+        {
+            return self.by_path(&named, headers).map(Route::Sandbox);
+        }
         let id = single(headers, header::SANDBOX_ID, BAD_ID)?;
         if let Some(id) = id.filter(|id| !id.is_empty()) {
-            return self.by_headers(id, headers).map(Route::Sandbox);
+            let mut target = self.by_headers(id, headers)?;
+            let by_host = labels.and_then(|labels| self.by_host(&labels, headers).ok());
+            target.contradicts_host = by_host.is_some_and(|host| host.key != target.key);
+            return Ok(Route::Sandbox(target));
         }
-        let host = authority.map(host::without_port).unwrap_or_default();
-        match host::below(host, &self.domain) {
+        match labels {
             Some(labels) => self.by_host(&labels, headers).map(Route::Sandbox),
             None if is_health(parts) => Ok(Route::Health),
             None if !host.is_empty() && front::is_asked_for(parts) => Ok(Route::Front),
@@ -102,7 +152,7 @@ impl Router {
         };
         let port = port_header(headers)?.unwrap_or(self.port);
         let key = SandboxKey::new(namespace, id).map_err(|_| Error::Malformed(BAD_ID))?;
-        self.target(key, port, headers)
+        self.target(key, port, By::Headers, headers)
     }
 
     fn by_host(&self, labels: &str, headers: &HeaderMap) -> Result<Target, Error> {
@@ -127,21 +177,48 @@ impl Router {
             Some(port) => port,
             None => port_header(headers)?.unwrap_or(self.port),
         };
-        self.target(key, port, headers)
+        self.target(key, port, By::Host, headers)
     }
 
-    /// The checks that both ways share, in upstream's order.
-    fn target(&self, key: SandboxKey, port: u16, headers: &HeaderMap) -> Result<Target, Error> {
+    /// Upstream's order of checks. Of the headers only the timeout counts.
+    fn by_path(&self, named: &path::Named<'_>, headers: &HeaderMap) -> Result<Target, Error> {
+        let namespace = label(named.namespace.as_bytes(), BAD_NAMESPACE)?;
+        let name = label(named.name.as_bytes(), BAD_ID)?;
+        let port = port(named.port.as_bytes())?;
+        let key = SandboxKey::new(namespace, name).map_err(|_| Error::Malformed(BAD_ID))?;
+        let prefix = format!("{}/{namespace}/{name}/{port}", self.path_prefix).into();
+        Ok(Target {
+            key,
+            port,
+            uid: None,
+            wait: wait(headers)?,
+            by: By::Path {
+                prefix,
+                length: named.length,
+            },
+            contradicts_host: false,
+        })
+    }
+
+    /// The checks that headers and host share, in upstream's order.
+    fn target(
+        &self,
+        key: SandboxKey,
+        port: u16,
+        by: By,
+        headers: &HeaderMap,
+    ) -> Result<Target, Error> {
         if let Some(value) = present(headers, header::SANDBOX_POD_IP, BAD_POD_IP)? {
             check_pod_ip(value, self.allow_loopback)?;
         }
         let uid = present(headers, header::SANDBOX_UID, BAD_UID)?.cloned();
-        let wait = single(headers, header::SANDBOX_TIMEOUT, BAD_TIMEOUT)?.and_then(seconds);
         Ok(Target {
             key,
             port,
             uid,
-            wait,
+            wait: wait(headers)?,
+            by,
+            contradicts_host: false,
         })
     }
 }
@@ -217,6 +294,10 @@ fn check_pod_ip(value: &HeaderValue, allow_loopback: bool) -> Result<(), Error> 
         !(link_local || loopback || address.is_multicast() || address.is_unspecified())
     });
     allowed.then_some(()).ok_or(Error::Malformed(BAD_POD_IP))
+}
+
+fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    Ok(single(headers, header::SANDBOX_TIMEOUT, BAD_TIMEOUT)?.and_then(seconds))
 }
 
 /// Positive float seconds. Anything else is ignored: the header can only lower the wait, and half of

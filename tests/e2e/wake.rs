@@ -94,13 +94,21 @@ async fn the_router_headers_of_the_sdks_reach_the_agent() {
         .filter_map(|h| h[0].as_str())
         .collect();
     assert!(
-        ["x-kept", "x-forwarded-for", "authorization"]
-            .iter()
-            .all(|name| names.contains(name)),
+        [
+            "x-kept",
+            "x-forwarded-for",
+            "authorization",
+            "x-sandbox-id",
+            "x-sandbox-namespace"
+        ]
+        .iter()
+        .all(|name| names.contains(name)),
         "{names:?}"
     );
     assert!(
-        !names.iter().any(|name| name.starts_with("x-sandbox-")),
+        !names
+            .iter()
+            .any(|name| ["x-sandbox-timeout", "x-sandbox-pod-ip"].contains(name)),
         "{names:?}"
     );
 }

@@ -49,7 +49,7 @@ async fn asleep_or_awake(flags: &[&str]) -> Cluster {
 
 /// P2, P3: on a pod of its own address.
 #[tokio::test]
-async fn the_headers_of_the_sdks_reach_a_pod_which_does_not_see_them() {
+async fn the_headers_of_the_sdks_reach_a_pod_which_sees_who_it_is() {
     let cluster = asleep_or_awake(&[]).await;
     cluster.create(Agent::asleep("alice").sandbox()).await;
     let body = Full::<Bytes>::from("hello");
@@ -82,13 +82,21 @@ async fn the_headers_of_the_sdks_reach_a_pod_which_does_not_see_them() {
         .filter_map(|header| header[0].as_str())
         .collect();
     assert!(
-        ["x-kept", "x-forwarded-for", "authorization"]
-            .iter()
-            .all(|name| names.contains(name)),
+        [
+            "x-kept",
+            "x-forwarded-for",
+            "authorization",
+            "x-sandbox-id",
+            "x-sandbox-namespace"
+        ]
+        .iter()
+        .all(|name| names.contains(name)),
         "{names:?}"
     );
     assert!(
-        !names.iter().any(|name| name.starts_with("x-sandbox-")),
+        !names
+            .iter()
+            .any(|name| ["x-sandbox-timeout", "x-sandbox-pod-ip"].contains(name)),
         "{names:?}"
     );
 }

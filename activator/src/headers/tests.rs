@@ -15,12 +15,8 @@ fn parts(version: Version, headers: &[(&str, &str)]) -> Parts {
 fn forwarded(version: Version, headers: &[(&str, &str)]) -> HeaderMap {
     let mut parts = parts(version, headers);
     let upgrade = upgrade(&parts);
-    to_upstream(
-        &mut parts,
-        &HeaderValue::from_static("192.0.2.7"),
-        upgrade,
-        Authorization::Pass,
-    );
+    to_upstream(&mut parts, &By::Headers, Authorization::Pass);
+    offer(&mut parts.headers, upgrade);
     parts.headers
 }
 
@@ -40,11 +36,8 @@ fn what_belongs_to_this_hop_ends_here() {
             ("proxy-authorization", "Basic x"),
             ("authorization", "Bearer x"),
             ("x-sandbox-id", "alice"),
-            ("x-sandbox-anything", "1"),
-            ("x-forwarded-for", "6.6.6.6"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-port", "1"),
-            ("forwarded", "for=6.6.6.6"),
+            ("x-sandbox-timeout", "1"),
+            ("x-sandbox-pod-ip", "10.0.0.1"),
             ("te", "gzip, trailers"),
             ("traceparent", "00-1-2-01"),
             ("origin", "https://a"),
@@ -59,15 +52,10 @@ fn what_belongs_to_this_hop_ends_here() {
         "te",
         "traceparent",
         "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
+        "x-sandbox-id",
     ];
     assert_eq!(names, expected);
     assert_eq!(line(&headers, "te"), Some("trailers"));
-    assert_eq!(line(&headers, "x-forwarded-for"), Some("192.0.2.7"));
-    assert_eq!(line(&headers, "x-forwarded-host"), Some("alice.agents.x"));
-    assert_eq!(line(&headers, "x-forwarded-proto"), Some("http"));
     let via: Vec<_> = headers.get_all("via").iter().collect();
     assert_eq!(via, ["1.0 other", "1.1 reveille"]);
 }
@@ -78,22 +66,46 @@ fn a_policy_can_keep_the_authorization_of_clients_from_its_sandbox() {
         Version::HTTP_11,
         &[("host", "a"), ("authorization", "Bearer x")],
     );
-    let client = HeaderValue::from_static("192.0.2.7");
-    to_upstream(&mut parts, &client, None, Authorization::Strip);
+    to_upstream(&mut parts, &By::Host, Authorization::Strip);
     assert_eq!(line(&parts.headers, "authorization"), None);
 }
 
 #[test]
-fn an_upgrade_goes_on_without_origin_and_without_h2c() {
+fn what_did_not_name_the_sandbox_is_not_told_to_it() {
+    let seen = |by: &By| {
+        let headers = [
+            ("host", "a"),
+            ("x-sandbox-namespace", "other"),
+            ("x-sandbox-port", "80"),
+        ];
+        let mut parts = parts(Version::HTTP_11, &headers);
+        to_upstream(&mut parts, by, Authorization::Pass);
+        let names = parts.headers.keys().map(ToString::to_string);
+        let mut names: Vec<_> = names.filter(|name| name != "via").collect();
+        names.sort_unstable();
+        names
+    };
+    let path = By::Path {
+        prefix: "/p/a/b/1".into(),
+        length: 8,
+    };
+    assert_eq!(seen(&By::Host), ["x-sandbox-port"]);
+    assert_eq!(seen(&path), [""; 0]);
+    assert_eq!(
+        seen(&By::Headers),
+        ["x-sandbox-namespace", "x-sandbox-port"]
+    );
+}
+
+#[test]
+fn an_upgrade_goes_on_without_h2c() {
     let websocket = [
         ("host", "a"),
         ("connection", "Upgrade"),
         ("upgrade", "websocket"),
-        ("origin", "https://a"),
     ];
     let headers = forwarded(Version::HTTP_11, &websocket);
     assert_eq!(line(&headers, "upgrade"), Some("websocket"));
-    assert_eq!(line(&headers, "origin"), None);
     let asked = |version, value: &str| {
         upgrade(&parts(
             version,

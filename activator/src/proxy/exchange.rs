@@ -19,6 +19,7 @@ use crate::Activator;
 use crate::body::RequestBody;
 use crate::error::{Awaited, Error};
 use crate::grpc::Call;
+use crate::naming::Naming;
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
 use crate::route::Target;
@@ -45,6 +46,7 @@ pub(super) struct Exchange<'a> {
     pub(super) wait: Wait,
     pub(super) call: Option<Call>,
     pub(super) is_upgrade: bool,
+    pub(super) naming: &'a Naming,
 }
 
 /// A response, the connection it came on, and what came before.
@@ -187,6 +189,8 @@ impl Exchange<'_> {
         mut request: Request<RequestBody>,
         http: HttpFacts,
     ) -> Result<Result<Response<Incoming>, Unanswered>, Error> {
+        self.naming
+            .address(request.headers_mut(), connection.address());
         let (key, sent) = (&self.target.key, Instant::now());
         if let Some(call) = &self.call {
             call.tell_left(request.headers_mut(), self.wait.elapsed());

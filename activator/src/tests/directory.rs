@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::proxy::find;
-use crate::route::Target;
+use crate::route::{By, Target};
 
 fn claim(sandbox: Option<&str>, released: bool) -> Option<Arc<ClaimFacts>> {
     Some(Arc::new(ClaimFacts {
@@ -66,6 +66,8 @@ async fn a_sandbox_that_its_client_knows_before_the_watch_shows_it_is_found() {
         port: PORT,
         uid: None,
         wait,
+        by: By::Headers,
+        contradicts_host: false,
     };
     for (wait, gone_after) in [(None, 500), (Some(30), 30)] {
         let begun = Instant::now();

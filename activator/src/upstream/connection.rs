@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -104,6 +104,11 @@ impl Connection {
     /// How long it took to open; `None` if it came from the pool.
     pub(crate) fn opened_in(&self) -> Option<Duration> {
         self.opened_in
+    }
+
+    /// Where it ends.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The pod at the other end.
@@ -248,6 +253,7 @@ impl Sender {
 }
 
 impl Name {
+    /// A request that names the other end itself is left to it.
     fn address_http1<B>(&self, request: &mut Request<B>) {
         let path = request
             .uri()
@@ -257,7 +263,9 @@ impl Name {
         *request.uri_mut() = Uri::from(path);
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, self.host.clone());
+        }
         // Fields of this hop have to be named (RFC 9110 §7.6.1).
         if headers.contains_key(UPGRADE) {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -267,9 +275,11 @@ impl Name {
     }
 
     fn address_http2<B>(&self, request: &mut Request<B>) {
+        let host = request.headers_mut().remove(HOST);
+        let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
+        parts.authority = Some(authority.unwrap_or_else(|| self.authority.clone()));
         if parts.path_and_query.is_none() {
             parts.path_and_query = Some(PathAndQuery::from_static("/"));
         }
@@ -278,7 +288,6 @@ impl Name {
         }
         *request.version_mut() = Version::HTTP_2;
         request.headers_mut().remove(CONNECTION);
-        request.headers_mut().remove(HOST);
     }
 }
 

@@ -169,6 +169,7 @@ async fn the_sandbox_sees_what_it_may_see() {
         "x-forwarded-host: proxy",
         "x-forwarded-proto: http",
         "x-own: 1",
+        "x-sandbox-id: alice",
     ];
     assert_eq!(lines, expected);
 }

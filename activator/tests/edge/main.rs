@@ -16,6 +16,8 @@ mod grpc;
 mod http2;
 mod limits;
 mod lives;
+mod names;
+mod pages;
 mod streams;
 mod support;
 mod timers;

@@ -221,6 +221,7 @@ async fn answer(
             std::future::pending::<()>().await;
             unreachable!()
         }
+        "/say" => said(&request),
         "/unread" => text_response("not read".to_owned()),
         "/busy" => {
             let mut response = text_response("busy".to_owned());
@@ -250,10 +251,33 @@ async fn answer(
                 .headers_mut()
                 .insert("connection", HeaderValue::from_static("upgrade"));
             response.headers_mut().insert("upgrade", seen.unwrap());
+            for (name, copy) in [("host", "x-seen-host"), ("origin", "x-seen-origin")] {
+                if let Some(value) = request.headers().get(name) {
+                    let value = value.clone();
+                    response.headers_mut().insert(copy, value);
+                }
+            }
             response
         }
         _ => mirror(&request),
     })
+}
+
+/// An answer whose head is what the query says: `name=value&…`, with `{host}` for the `Host` it was sent.
+fn said(request: &Request<Incoming>) -> Response<AgentBody> {
+    let host = request.headers().get("host").cloned();
+    let host = host.map(|host| host.to_str().unwrap().to_owned());
+    let host = host.or_else(|| request.uri().authority().map(ToString::to_string));
+    let mut response = text_response(String::new());
+    for pair in request.uri().query().unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap();
+        let value = value.replace("{host}", host.as_deref().unwrap_or_default());
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        response
+            .headers_mut()
+            .append(name, HeaderValue::from_str(&value).unwrap());
+    }
+    response
 }
 
 struct GivenUp(Arc<watch::Sender<usize>>);

@@ -1,6 +1,7 @@
-//! The authority a request is addressed to, and the part of a host name that names a sandbox.
+//! The authority a request is addressed to, whose its name can be, and the part of it that names a sandbox.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::Version;
 use http::header::HOST;
@@ -16,7 +17,7 @@ const BAD_HOST: &str = "Invalid Host header.";
 ///
 /// # Errors
 /// If `Host` is missing in HTTP/1.1, doubled, malformed, or at odds with `:authority`.
-pub(super) fn authority(parts: &Parts) -> Result<Option<&str>, Error> {
+pub(crate) fn authority(parts: &Parts) -> Result<Option<&str>, Error> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -47,7 +48,8 @@ pub(super) fn authority(parts: &Parts) -> Result<Option<&str>, Error> {
 }
 
 /// The host without its port and without the root's dot.
-pub(super) fn without_port(authority: &str) -> &str {
+#[must_use]
+pub fn without_port(authority: &str) -> &str {
     let host = match authority.rfind(':') {
         Some(at) if !authority.ends_with(']') => &authority[..at],
         _ => authority,
@@ -55,9 +57,52 @@ pub(super) fn without_port(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
+/// The port, where one is named.
+#[must_use]
+pub fn port(authority: &str) -> Option<u16> {
+    let at = authority.rfind(':').filter(|_| !authority.ends_with(']'))?;
+    authority[at + 1..].parse().ok()
+}
+
+/// The address that a host is written as, if it is no name.
+pub(crate) fn address(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let address: IpAddr = bare.unwrap_or(host).parse().ok()?;
+    Some(address.to_canonical())
+}
+
+/// Whether no stranger can have the name, so that it must be meant for this machine or this network: an
+/// address, a name without a dot, or below a domain that is nobody's (RFC 6761, RFC 8375, RFC 9476,
+/// `internal` of ICANN, `svc` of Kubernetes), or below one that is no top-level domain, which are of letters
+/// (RFC 3696 §2): `service.my-namespace`.
+#[must_use]
+pub fn is_private(host: &str) -> bool {
+    const NOBODYS: [&str; 8] = [
+        "localhost",
+        "local",
+        "internal",
+        "home.arpa",
+        "test",
+        "invalid",
+        "alt",
+        "svc",
+    ];
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_top = |label: &str| {
+        label.bytes().all(|byte| byte.is_ascii_alphabetic()) || label.starts_with("xn--")
+    };
+    let top = host.rsplit('.').next().unwrap_or_default();
+    !host.contains('.')
+        || !is_top(&top.to_ascii_lowercase())
+        || address(host).is_some()
+        || NOBODYS.iter().any(|domain| below(host, domain).is_some())
+}
+
 /// What stands before `.domain`, in lower case (host names compare without case); `None` if the host is
 /// not below the domain.
-pub(super) fn below<'a>(host: &'a str, domain: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn below<'a>(host: &'a str, domain: &str) -> Option<Cow<'a, str>> {
     let at = host.len().checked_sub(domain.len() + 1)?;
     // `is_valid` has made sure that the host is ASCII, so any index is a boundary.
     let (labels, rest) = host.split_at_checked(at)?;
@@ -75,7 +120,7 @@ pub(super) fn below<'a>(host: &'a str, domain: &str) -> Option<Cow<'a, str>> {
 }
 
 /// `uri-host [":" port]` of RFC 3986, without user information; empty is valid.
-fn is_valid(authority: &str) -> bool {
+pub(crate) fn is_valid(authority: &str) -> bool {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((literal, after)) => {
