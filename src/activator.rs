@@ -5,15 +5,17 @@
 //! out of their Service would not bring them back.
 
 use prometheus_client::registry::Registry;
+use reveille_activator::config::Pages;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Door};
 use crate::cli::ActivatorCommand;
 use crate::cluster::{Cluster, Watched, follow_current};
 use crate::running::{Part, Running};
 use crate::shutdown::{self, Shutdown};
 use crate::telemetry::{self, TelemetryArgs};
-use crate::{admin, carrier, cluster, listen};
+use crate::{carrier, cluster, listen};
 
 /// Runs until a signal, then drains.
 ///
@@ -43,6 +45,7 @@ async fn serve(args: ActivatorCommand, shutdown: Shutdown) -> anyhow::Result<()>
     let watched = cluster.watch(&args.cluster, false, &mut parts, &mut registry, &inner);
     let (serving, mut is_serving) = watch::channel(false);
     let readiness = readiness(&watched, &is_serving, &shutdown.drain);
+    let operators = Door::new(operators, &args.cluster.guard);
     let operating = admin::serve(operators, None, registry, readiness, inner.clone());
     parts.spawn(Part::Admin, operating);
     let activator = reveille_activator::run(
@@ -124,6 +127,8 @@ fn config(args: &ActivatorCommand, name: &str) -> reveille_activator::Config {
         settle: args.settle,
         wake_unmanaged: args.policy.wake_unmanaged,
         fallback_apis: args.scaler_api.clone(),
+        // As with upstream's router, whoever is in front authenticates, and knows its own pages.
+        pages: args.activator.front.pages(Pages::Unchecked),
         ..args.activator.config()
     }
 }

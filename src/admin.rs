@@ -1,6 +1,7 @@
 //! The operators' listener: health, metrics and the scaler's API. Not for the sandboxes' clients.
 
 mod front;
+mod guard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -16,18 +18,34 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::guard::Names;
+use crate::cli::GuardArgs;
+
 /// Requests still open when everything else has stopped are cut after this.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether this process can do its job; the text says why not.
 pub(crate) type Readiness = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
+/// The listener, and the names it may be asked under besides those that no stranger can own.
+pub(crate) struct Door {
+    listener: TcpListener,
+    names: Names,
+}
+
+impl Door {
+    pub(crate) fn new(listener: TcpListener, guard: &GuardArgs) -> Self {
+        let names = guard.admin_host.as_slice().into();
+        Self { listener, names }
+    }
+}
+
 /// Serves until `shutdown` is cancelled; `api` is that of a scaler.
 ///
 /// # Errors
 /// If the listener fails.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    door: Door,
     api: Option<Router>,
     registry: Registry,
     readiness: Readiness,
@@ -57,9 +75,11 @@ pub(crate) async fn serve(
         .merge(api.unwrap_or_default())
         .fallback(front::not_found)
         .method_not_allowed_fallback(front::not_allowed)
+        .layer(from_fn_with_state(door.names, guard::guard))
         .layer(CatchPanicLayer::new());
     let stopping = shutdown.clone();
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    let served =
+        axum::serve(door.listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     // The grace begins with the order to stop; a finished server is preferred to its end.
     tokio::select! {
         biased;

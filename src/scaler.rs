@@ -15,12 +15,13 @@ use reveille_scaler::{Objects, api, lease, nats};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Door};
 use crate::cli::{Members, ScalerCommand};
 use crate::cluster::{Cluster, follow_current};
 use crate::running::{Part, Running};
 use crate::shutdown::{self, Shutdown};
 use crate::telemetry::{self, TelemetryArgs};
-use crate::{admin, carrier, cluster, listen};
+use crate::{carrier, cluster, listen};
 
 /// Runs until a signal, then finishes the writes under way.
 ///
@@ -50,6 +51,7 @@ async fn serve(args: ScalerCommand, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut watched = cluster.watch(&args.cluster, true, &mut parts, &mut registry, &inner);
     let (router, api) = api::router();
     let readiness = readiness(&watched.health, &shutdown.drain);
+    let operators = Door::new(operators, &args.cluster.guard);
     let operating = admin::serve(operators, Some(router), registry, readiness, inner.clone());
     parts.spawn(Part::Admin, operating);
     let (lead, leader) = leader::elected();

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use prometheus_client::registry::Registry;
+use reveille_activator::config::Pages;
 use reveille_crds::change::Change;
 use reveille_lifecycle::local::{self, Controller};
 use reveille_lifecycle::manifest;
@@ -21,12 +22,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Door};
 use crate::cli::{BadConfiguration, StandaloneArgs};
 use crate::running::{Part, Running};
 use crate::shutdown::{self, Shutdown};
 use crate::telemetry::{self, Telemetry, TelemetryArgs};
 use crate::welcome::{self, Addresses};
-use crate::{admin, carrier, listen};
+use crate::{carrier, listen};
 
 /// Changes on their way from the store to one reader. The store coalesces behind it, so this only
 /// smooths scheduling: a fleet of 10,000 loads in forty bursts.
@@ -136,6 +138,7 @@ async fn serve(
         true => Some(welcome::text(&store, &args.activator.domain, addresses).await),
         false => None,
     };
+    let door = Door::new(operators, &args.guard);
     let parts = Parts {
         args,
         addresses,
@@ -143,7 +146,7 @@ async fn serve(
         controller,
         greeting,
     };
-    parts.run(clients, operators, &shutdown).await
+    parts.run(clients, door, &shutdown).await
 }
 
 /// What the loop is made of.
@@ -161,7 +164,7 @@ impl Parts {
     async fn run(
         self,
         clients: TcpListener,
-        operators: TcpListener,
+        operators: Door,
         shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
         let Self {
@@ -342,6 +345,8 @@ fn activator_config(args: &StandaloneArgs, addresses: Addresses) -> reveille_act
     reveille_activator::Config {
         name: MEMBER.to_owned(),
         wake_unmanaged: args.policy.wake_unmanaged,
+        // Nobody authenticates, and browsers are on this machine.
+        pages: args.activator.front.pages(Pages::Of(Vec::new())),
         fallback_apis: is_remote.then(fallback).into_iter().collect(),
         ..args.activator.config()
     }

@@ -2,7 +2,7 @@
 //! for its wake, and delivers the request once the sandbox is up.
 //!
 //! ```text
-//! server → proxy ─ route · fronts · pages · naming · headers          rescue ← error
+//! server → proxy ─ route · way · pages · naming · headers          rescue ← error
 //!            │
 //!            ├─ directory → slot ─ parking ⇄ wake ─ probe        (one task per waking sandbox)
 //!            └─ upstream · dial → body · tunnel
@@ -22,7 +22,6 @@ mod directory;
 mod error;
 mod fallback;
 mod front;
-mod fronts;
 mod grpc;
 mod headers;
 mod inbox;
@@ -43,6 +42,7 @@ mod tests;
 mod tunnel;
 mod upstream;
 mod wake;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

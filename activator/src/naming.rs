@@ -7,9 +7,9 @@ use http::header::{HOST, ORIGIN, REFERER};
 use http::{HeaderMap, HeaderValue};
 use reveille_crds::scaled_sandbox::HostHeader;
 
-use crate::fronts::{Scheme, Way};
 use crate::host;
 use crate::route::By;
+use crate::way::{Scheme, Way};
 
 mod back;
 mod cookie;

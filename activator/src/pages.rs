@@ -19,9 +19,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reveille_crds::names::header;
 
 use crate::error::Error;
-use crate::fronts::{Scheme, Way};
 use crate::host;
 use crate::route::{By, Target};
+use crate::way::{Scheme, Way};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");

@@ -17,7 +17,6 @@ use crate::body::{Body, RequestBody, TrackedBody};
 use crate::config::Config;
 use crate::error::Error;
 use crate::front;
-use crate::fronts;
 use crate::grpc::Call;
 use crate::headers;
 use crate::naming::Naming;
@@ -28,6 +27,7 @@ use crate::slot::Activity;
 use crate::stream::Kind;
 use crate::tunnel::{self, Switch};
 use crate::upstream::Upstream;
+use crate::way;
 
 mod attempt;
 mod exchange;
@@ -135,7 +135,7 @@ impl Proxy {
         headers::count_hop(&mut parts)?;
 
         // 2 authorize: every caller may reach every sandbox; the mode `none` is the only one so far
-        let way = fronts::way(&parts, client.address(), &config.trusted_proxies);
+        let way = way::of(&parts, client.address(), &config.trusted_proxies);
         config.pages.admit(&parts, &way, &target, &config.domain)?;
 
         // 3 begin activity
@@ -144,7 +144,7 @@ impl Proxy {
         let wait = Wait::begin(target.wait);
         let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
-        let activity = slot.begin().by(fronts::caller(way.client));
+        let activity = slot.begin().by(way::caller(way.client));
 
         // 4 directory, 5 park, 6 connect, 7 send
         let body = RequestBody::new(incoming, &activity, &serving);

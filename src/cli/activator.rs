@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CarrierArgs, ClusterArgs, PolicyArgs, value};
+use super::{CarrierArgs, ClusterArgs, FrontArgs, PolicyArgs, value};
 
 /// `reveille activator`.
 #[derive(Debug, Args)]
@@ -72,7 +72,8 @@ pub(crate) struct ActivatorArgs {
         env = "REVEILLE_MAX_PARKED"
     )]
     pub(crate) max_parked: u32,
-    /// Wakes that one client address may begin per minute; 0 is unlimited.
+    /// Wakes that one client may begin per minute; 0 is unlimited. A client is an address, of IPv6 a /64;
+    /// behind --trusted-proxies the one that they name.
     #[arg(
         long,
         value_name = "N",
@@ -94,6 +95,8 @@ pub(crate) struct ActivatorArgs {
     /// Time that in-flight requests get to finish on shutdown.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration, env = "REVEILLE_GRACE")]
     pub(crate) grace: Duration,
+    #[command(flatten)]
+    pub(crate) front: FrontArgs,
 }
 
 impl ActivatorArgs {
@@ -101,6 +104,8 @@ impl ActivatorArgs {
     pub(crate) fn config(&self) -> reveille_activator::Config {
         reveille_activator::Config {
             domain: self.domain.clone(),
+            path_routing_prefix: self.front.path_routing_prefix.clone(),
+            trusted_proxies: self.front.trusted_proxies.clone(),
             allow_loopback_pod_ip: self.allow_loopback_pod_ip,
             total_parked: self.max_parked,
             connections: self.max_connections,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::value;
+use super::{GuardArgs, value};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
@@ -35,4 +35,6 @@ pub(crate) struct ClusterArgs {
         env = "REVEILLE_ADMIN"
     )]
     pub(crate) admin: SocketAddr,
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
 }

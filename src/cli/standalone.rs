@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ActivatorArgs, CarrierArgs, PolicyArgs, value};
+use super::{ActivatorArgs, CarrierArgs, GuardArgs, PolicyArgs, value};
 
 #[derive(Debug, Args)]
 pub(crate) struct StandaloneArgs {
@@ -34,6 +34,8 @@ pub(crate) struct StandaloneArgs {
         env = "REVEILLE_ADMIN"
     )]
     pub(crate) admin: SocketAddr,
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
     #[command(flatten)]
     pub(crate) carrier: CarrierArgs,
     #[command(flatten)]

@@ -8,8 +8,8 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 
 use super::{Naming, Told, cookie, localhost};
-use crate::fronts::Scheme;
 use crate::host;
+use crate::way::Scheme;
 
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 

@@ -2,7 +2,7 @@ use http::Request;
 use ipnet::IpNet;
 
 use super::*;
-use crate::fronts;
+use crate::way;
 
 const AT: &str = "10.0.0.5:9222";
 const NAME: &str = "alice.agents.example.com";
@@ -17,7 +17,7 @@ fn request(by: &By, mode: HostHeader, fields: &[(&str, &str)]) -> (Naming, Heade
     }
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
     let trusted: [IpNet; 1] = ["192.0.2.1/32".parse().unwrap()];
-    let way = fronts::way(&parts, "192.0.2.1".parse().unwrap(), &trusted);
+    let way = way::of(&parts, "192.0.2.1".parse().unwrap(), &trusted);
     let naming = Naming::of(&way, by, mode, &parts.headers);
     parts.headers.remove(HOST);
     naming.address(&mut parts.headers, AT.parse().unwrap());
@@ -272,7 +272,7 @@ fn every_line_of_an_answer_is_turned() {
 #[test]
 fn without_a_name_of_the_client_a_redirect_is_one_within_the_host() {
     let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
-    let way = fronts::way(&parts, "192.0.2.1".parse().unwrap(), &[]);
+    let way = way::of(&parts, "192.0.2.1".parse().unwrap(), &[]);
     let naming = Naming::of(&way, &By::Headers, HostHeader::Rewrite, &parts.headers);
     let mut answer = HeaderMap::new();
     answer.insert(

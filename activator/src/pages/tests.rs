@@ -2,8 +2,8 @@ use http::Request;
 
 use super::*;
 use crate::config::Config;
-use crate::fronts;
 use crate::route::{Route, Router};
+use crate::way;
 
 const ALICE: &str = "alice.agents.sandbox.localhost:8080";
 
@@ -32,7 +32,7 @@ fn admits(pages: &Pages, parts: &Parts) -> Result<(), String> {
     let Ok(Route::Sandbox(target)) = Router::new(&config).route(parts) else {
         panic!("{parts:?} names no sandbox");
     };
-    let way = fronts::way(parts, "127.0.0.1".parse().unwrap(), &[]);
+    let way = way::of(parts, "127.0.0.1".parse().unwrap(), &[]);
     pages
         .admit(parts, &way, &target, &config.domain)
         .map_err(|error| error.detail().into_owned())

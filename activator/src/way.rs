@@ -69,7 +69,7 @@ pub(crate) struct Way {
 }
 
 /// What is known of a request whose authority was found valid.
-pub(crate) fn way(parts: &Parts, peer: IpAddr, trusted: &[IpNet]) -> Way {
+pub(crate) fn of(parts: &Parts, peer: IpAddr, trusted: &[IpNet]) -> Way {
     let headers = &parts.headers;
     let is_trusted = is_among(peer, trusted);
     let asked = asked(parts);

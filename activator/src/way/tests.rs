@@ -27,7 +27,7 @@ fn told(peer: &str, fields: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn by(peer: &str, by: &By, fields: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut parts = parts(fields);
-    let way = way(&parts, peer.parse().unwrap(), &trusted());
+    let way = of(&parts, peer.parse().unwrap(), &trusted());
     parts.headers.remove(HOST);
     let peer = HeaderValue::from_str(peer).unwrap();
     way.tell(&mut parts.headers, &peer, by);
@@ -47,7 +47,7 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
 }
 
 fn client_of(peer: &str, fields: &[(&str, &str)]) -> String {
-    let way = way(&parts(fields), peer.parse().unwrap(), &trusted());
+    let way = of(&parts(fields), peer.parse().unwrap(), &trusted());
     way.client.to_string()
 }
 
@@ -111,7 +111,7 @@ fn a_trusted_fronts_words_are_kept_and_this_hop_is_added() {
         ("x-real-ip", "192.0.2.1"),
     ];
     assert_eq!(told(FRONT, &fields), pairs(expected));
-    let way = way(&parts(&fields), FRONT.parse().unwrap(), &trusted());
+    let way = of(&parts(&fields), FRONT.parse().unwrap(), &trusted());
     assert_eq!(way.scheme, Scheme::Https);
     assert_eq!(way.authority.unwrap(), "agents.example.com");
 }
@@ -205,7 +205,7 @@ fn a_caller_of_ipv6_is_a_network() {
 #[test]
 fn a_page_is_the_sandboxs_own_under_each_name_it_was_asked_by() {
     let fields = [("x-forwarded-host", "agents.example.com")];
-    let front = way(&parts(&fields), FRONT.parse().unwrap(), &trusted());
+    let front = of(&parts(&fields), FRONT.parse().unwrap(), &trusted());
     for own in [
         "http://alice.agents.x:8080",
         "https://Alice.agents.x:8080",
@@ -225,7 +225,7 @@ fn a_page_is_the_sandboxs_own_under_each_name_it_was_asked_by() {
     ] {
         assert!(!front.is_own(other), "{other}");
     }
-    let stranger = way(&parts(&fields), STRANGER.parse().unwrap(), &trusted());
+    let stranger = of(&parts(&fields), STRANGER.parse().unwrap(), &trusted());
     assert!(!stranger.is_own("https://agents.example.com"));
 }
 
@@ -244,7 +244,7 @@ proptest! {
             for peer in [STRANGER, FRONT] {
                 let mut parts = parts(&[]);
                 parts.headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.clone());
-                let way = way(&parts, peer.parse().unwrap(), &trusted());
+                let way = of(&parts, peer.parse().unwrap(), &trusted());
                 if peer == STRANGER {
                     prop_assert_eq!(way.client.to_string(), STRANGER);
                     prop_assert_eq!(way.scheme, Scheme::Http);
