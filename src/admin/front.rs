@@ -97,7 +97,7 @@ pub(crate) async fn not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 /// An error in the one shape that all answers of Reveille have.
-fn problem(status: StatusCode, reason: &str, detail: &str) -> Response {
+pub(super) fn problem(status: StatusCode, reason: &str, detail: &str) -> Response {
     let body = serde_json::json!({"detail": detail, "reason": reason});
     let json = [(CONTENT_TYPE, "application/json")];
     (status, json, format!("{body}\n")).into_response()

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use reveille_activator::host;
+
+use super::front;
 
 /// Names under which this listener may be asked, besides those that no stranger can own. In lower case.
 pub(crate) type Names = Arc<[String]>;
@@ -26,10 +27,7 @@ pub(super) async fn guard(State(names): State<Names>, request: Request, next: Ne
     let refusal = refused(request.method(), request.headers(), authority, &names);
     match refusal {
         None => next.run(request).await,
-        Some((status, reason, detail)) => {
-            let body = serde_json::json!({"detail": detail, "reason": reason});
-            (status, Json(body)).into_response()
-        }
+        Some((status, reason, detail)) => front::problem(status, reason, &detail),
     }
 }
 
