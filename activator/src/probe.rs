@@ -13,6 +13,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use reveille_crds::change::{PodFacts, Probe};
+use reveille_crds::health;
 use reveille_crds::scaled_sandbox::Readiness;
 use tokio::net::TcpStream;
 
@@ -33,6 +34,12 @@ pub(crate) enum Plan {
         address: SocketAddr,
         path: Arc<str>,
         headers: Arc<[(String, String)]>,
+        timeout: Duration,
+    },
+    /// A health check of gRPC that says `SERVING`.
+    Grpc {
+        address: SocketAddr,
+        service: Arc<str>,
         timeout: Duration,
     },
     /// A connection.
@@ -66,6 +73,23 @@ pub(crate) fn plans(facts: &Facts, ports: &[u16]) -> Vec<Plan> {
                     address,
                     path: Arc::clone(path),
                     headers: Arc::clone(headers),
+                    timeout: *timeout,
+                });
+            vec![plan]
+        }
+        (
+            Readiness::Auto,
+            Some(Probe::Grpc {
+                port,
+                service,
+                timeout,
+            }),
+        ) => {
+            let plan = pod
+                .address(*port)
+                .map_or(Plan::Trust, |address| Plan::Grpc {
+                    address,
+                    service: Arc::clone(service),
                     timeout: *timeout,
                 });
             vec![plan]
@@ -109,6 +133,14 @@ async fn attempt(plan: &Plan) -> bool {
                 Ok(Some(200..=399))
             )
         }
+        Plan::Grpc {
+            address,
+            service,
+            timeout,
+        } => {
+            let check = check(*address, service);
+            matches!(tokio::time::timeout(*timeout, check).await, Ok(Some(true)))
+        }
     }
 }
 
@@ -148,4 +180,49 @@ async fn get(address: SocketAddr, path: &str, headers: &[(String, String)]) -> O
         response = sender.send_request(request) => Some(response.ok()?.status().as_u16()),
         () = driver => None,
     }
+}
+
+/// One health check; `None` if there is no such service, or nobody who speaks gRPC.
+async fn check(address: SocketAddr, service: &str) -> Option<bool> {
+    let (sender, connection) = h2::client::handshake(connect(address).await?).await.ok()?;
+    let driver = async {
+        drop(connection.await);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        answer = ask(sender, address, service) => answer,
+        () = driver => None,
+    }
+}
+
+async fn ask(
+    sender: h2::client::SendRequest<Bytes>,
+    address: SocketAddr,
+    service: &str,
+) -> Option<bool> {
+    let request = Request::post(format!("http://{address}{}", health::PATH))
+        .version(http::Version::HTTP_2)
+        .header(http::header::CONTENT_TYPE, "application/grpc")
+        .header(http::header::TE, "trailers")
+        .header(http::header::USER_AGENT, "reveille-probe")
+        .body(())
+        .ok()?;
+    let mut sender = sender.ready().await.ok()?;
+    let (response, mut body) = sender.send_request(request, false).ok()?;
+    let question = Bytes::from(health::question(service));
+    body.send_data(question, true).ok()?;
+    let mut answer = response.await.ok()?.into_body();
+    let mut framed = Vec::new();
+    while let Some(data) = answer.data().await {
+        framed.extend_from_slice(&data.ok()?);
+        if framed.len() > health::LONGEST_ANSWER {
+            return None;
+        }
+    }
+    let trailers = answer.trailers().await.ok()??;
+    let is_ok = trailers
+        .get("grpc-status")
+        .is_some_and(|status| status == "0");
+    Some(is_ok && health::is_serving(&framed))
 }

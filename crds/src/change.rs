@@ -98,8 +98,9 @@ pub struct PodFacts {
     pub ip: Option<IpAddr>,
     /// Container port to port at `ip`; `None` where they are the same (every real pod network).
     pub ports: Option<Box<[(u16, u16)]>>,
-    /// Container ports that speak HTTP/2 without TLS: those named `h2c`, `h2c-…`, `grpc` or `grpc-…`
-    /// (the convention of Knative and Istio), since a container port has no `appProtocol`.
+    /// Container ports that speak HTTP/2 without TLS: those whose name begins with `h2c` or `grpc` (the
+    /// convention of Knative and Istio), but `grpc-web`. A container port has no `appProtocol`, and the Service
+    /// that a Sandbox's controller makes of them has none either.
     pub h2c: Box<[u16]>,
     /// Pod condition Ready.
     pub ready: bool,
@@ -148,7 +149,16 @@ pub enum Probe {
         /// Container port.
         port: u16,
     },
-    /// `exec`, `grpc` or HTTPS: only the kubelet can tell; wait for the Ready condition.
+    /// `grpc`: a `SERVING` of [`crate::health`] is ready.
+    Grpc {
+        /// Container port.
+        port: u16,
+        /// Name of the service that is asked about; empty is the server itself.
+        service: Arc<str>,
+        /// Time for one attempt.
+        timeout: Duration,
+    },
+    /// `exec` or HTTPS: only the kubelet can tell; wait for the Ready condition.
     Kubelet,
 }
 

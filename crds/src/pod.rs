@@ -82,10 +82,9 @@ fn port_map(text: &str) -> Box<[(u16, u16)]> {
 
 fn h2c_ports(containers: &[Container]) -> Box<[u16]> {
     let speaks = |name: &str| {
-        ["h2c", "grpc"].iter().any(|word| {
-            name.strip_prefix(word)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        })
+        // gRPC-Web is spoken over HTTP/1.1 as well, and by servers that speak nothing else.
+        let is_web = name.starts_with("grpc-web") || name.starts_with("grpcweb");
+        !is_web && ["h2c", "grpc"].iter().any(|word| name.starts_with(word))
     };
     containers
         .iter()
@@ -216,10 +215,18 @@ fn translate(container: &Container, probe: &KubeProbe) -> Probe {
         .unwrap_or(PROBE_TIMEOUT)
         .max(PROBE_TIMEOUT);
     let timeout = Duration::from_secs(u64::from(seconds.unsigned_abs()));
-    let translated = match (&probe.http_get, &probe.tcp_socket) {
-        (Some(get), _) => http(container, get, timeout),
-        (None, Some(socket)) if socket.host.is_none() => {
+    let translated = match (&probe.http_get, &probe.tcp_socket, &probe.grpc) {
+        (Some(get), ..) => http(container, get, timeout),
+        (None, Some(socket), _) if socket.host.is_none() => {
             port(container, &socket.port).map(|port| Probe::Tcp { port })
+        }
+        (None, None, Some(grpc)) => {
+            let port = port(container, &IntOrString::Int(grpc.port));
+            port.map(|port| Probe::Grpc {
+                port,
+                service: grpc.service.as_deref().unwrap_or_default().into(),
+                timeout,
+            })
         }
         _ => None,
     };

@@ -193,7 +193,7 @@ pub enum Strategy {
 /// What counts as ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Readiness {
-    /// The pod's own http or tcp readiness probe, made by the activator every few milliseconds; a port
+    /// The pod's own http, tcp or grpc readiness probe, made by the activator every few milliseconds; a port
     /// that accepts where there is no probe; the pod's Ready condition where only the kubelet can probe.
     #[default]
     Auto,
@@ -279,8 +279,8 @@ impl Default for HttpSpec {
 /// What the sandbox's port speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
-    /// HTTP/2 without TLS where the port's name or `appProtocol` says so (`grpc…`, `h2c…`,
-    /// `kubernetes.io/h2c`), and for gRPC of a client that speaks HTTP/2; else HTTP/1.1.
+    /// HTTP/2 without TLS where the name of the container's port begins with `grpc` (but `grpc-web`) or
+    /// `h2c`, and for gRPC of a client that speaks HTTP/2; else HTTP/1.1.
     #[default]
     Auto,
     /// HTTP/1.1.

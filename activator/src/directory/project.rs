@@ -148,7 +148,7 @@ fn state(
 fn awake(pod: &PodFacts, readiness: Readiness) -> Option<Pod> {
     let has_probe = matches!(
         pod.probe,
-        Some(Probe::Http { .. } | Probe::Tcp { .. } | Probe::Kubelet)
+        Some(Probe::Http { .. } | Probe::Tcp { .. } | Probe::Grpc { .. } | Probe::Kubelet)
     );
     Some(Pod {
         uid: Arc::clone(&pod.uid),

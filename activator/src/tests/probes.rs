@@ -130,3 +130,46 @@ async fn a_port_that_a_pod_does_not_declare_is_told_at_once() {
     );
     assert_eq!(refusal(client).await, Refusal::PortNotDeclared);
 }
+
+#[tokio::test]
+async fn a_grpc_probe_is_a_health_check_that_says_serving() {
+    use http::{HeaderMap, HeaderValue, Response};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local = local_pod("alice", 2, listener.local_addr().unwrap());
+    let mut world = World::asleep();
+    let client = world.client("alice");
+    world.heard_wake().await;
+    let probe = Probe::Grpc {
+        port: PORT,
+        service: "agent".into(),
+        timeout: PATIENCE,
+    };
+    world.sandbox("alice", 2, OperatingMode::Running);
+    world.pod(
+        "alice",
+        2,
+        &PodFacts {
+            probe: Some(probe),
+            ..local
+        },
+    );
+    // Not serving yet, then serving.
+    for status in [2, 1] {
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!client.is_finished());
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        assert_eq!(request.uri().path(), reveille_crds::health::PATH);
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        let answer = vec![0, 0, 0, 0, 2, 8, status];
+        stream.send_data(answer.into(), false).unwrap();
+        let ok = (
+            "grpc-status".parse().unwrap(),
+            HeaderValue::from_static("0"),
+        );
+        stream.send_trailers(HeaderMap::from_iter([ok])).unwrap();
+        // The prober hangs up once it has the answer.
+        while connection.accept().await.is_some() {}
+    }
+    assert!(answer(client).await.is_ok());
+}

@@ -18,7 +18,8 @@ fn pod(change: &Value) -> Pod {
         },
         "spec": {"containers": [{"name": "agent", "ports": [
             {"containerPort": 8888, "name": "http"}, {"containerPort": 9000, "name": "grpc-api"},
-            {"containerPort": 9001, "name": "h2c"}, {"containerPort": 9002, "name": "grpcish"},
+            {"containerPort": 9001, "name": "h2c"}, {"containerPort": 9002, "name": "grpcapi"},
+            {"containerPort": 9003, "name": "grpc-web"}, {"containerPort": 9004, "name": "my-grpc"},
         ]}]},
         "status": {"phase": "Running", "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
     });
@@ -44,7 +45,7 @@ fn a_ready_pod_tells_where_and_whose_it_is() {
         ("p1", "alice", "s1")
     );
     assert!(facts.ready && !facts.terminating && facts.fault.is_none() && facts.probe.is_none());
-    assert_eq!(&*facts.h2c, [9000, 9001]);
+    assert_eq!(&*facts.h2c, [9000, 9001, 9002]);
     assert_eq!(facts.address(8888), Some("10.0.0.7:8888".parse().unwrap()));
 }
 
@@ -228,10 +229,29 @@ fn a_tcp_probe_needs_a_port() {
 }
 
 #[test]
+fn a_grpc_probe_asks_about_a_service() {
+    let asked = json!({"grpc": {"port": 9000, "service": "agent"}, "timeoutSeconds": 3});
+    let Some(Probe::Grpc {
+        port,
+        service,
+        timeout,
+    }) = probe_of(json!({"readinessProbe": asked}))
+    else {
+        panic!("not a grpc probe")
+    };
+    assert_eq!(
+        (port, &*service, timeout),
+        (9000, "agent", Duration::from_secs(3))
+    );
+    let whole = probe_of(json!({"readinessProbe": {"grpc": {"port": 9000}}}));
+    assert!(matches!(whole, Some(Probe::Grpc { service, .. }) if service.is_empty()));
+}
+
+#[test]
 fn what_only_the_kubelet_can_do_is_left_to_it() {
     for probe in [
         json!({"exec": {"command": ["true"]}}),
-        json!({"grpc": {"port": 9000}}),
+        json!({"grpc": {"port": 0}}),
         json!({"httpGet": {"port": 443, "scheme": "HTTPS"}}),
         json!({"httpGet": {"port": 80, "host": "10.0.0.9"}}),
         json!({"httpGet": {"port": "nowhere"}}),

@@ -20,6 +20,8 @@ use super::environment::{Invocation, PortMap, Surroundings};
 use super::mounts::Mounts;
 use super::process::Process;
 
+mod grpc;
+
 const FIRST_STEP: Duration = Duration::from_millis(10);
 
 /// A probe, ready to be made.
@@ -40,6 +42,10 @@ enum Handler {
     },
     Tcp {
         at: SocketAddrV4,
+    },
+    Grpc {
+        at: SocketAddrV4,
+        service: String,
     },
     Exec {
         invocation: Box<Invocation>,
@@ -76,6 +82,11 @@ impl Probe {
         } else if let Some(tcp) = &spec.tcp_socket {
             Handler::Tcp {
                 at: site.at(&tcp.port)?,
+            }
+        } else if let Some(grpc) = &spec.grpc {
+            Handler::Grpc {
+                at: site.at(&IntOrString::Int(grpc.port))?,
+                service: grpc.service.clone().unwrap_or_default(),
             }
         } else {
             let command = spec.exec.as_ref()?.command.as_deref()?;
@@ -168,6 +179,10 @@ impl Probe {
                 timeout(self.timeout, TcpStream::connect(at)).await,
                 Ok(Ok(_))
             ),
+            Handler::Grpc { at, service } => {
+                let asked = timeout(self.timeout, grpc::is_serving(*at, service));
+                asked.await.unwrap_or(false)
+            }
             Handler::Exec { invocation, search } => exec(invocation, search, self.timeout).await,
         }
     }

@@ -228,17 +228,13 @@ impl Checker<'_> {
             probe.http_get.is_some(),
             probe.tcp_socket.is_some(),
             probe.exec.is_some(),
+            probe.grpc.is_some(),
         ];
-        if probe.grpc.is_some() {
-            self.add(
-                "grpc",
-                "is not probed on this machine; write tcpSocket or exec",
-            );
-        } else if handlers.iter().filter(|present| **present).count() != 1 {
+        if handlers.iter().filter(|present| **present).count() != 1 {
             return self.report.add(
                 self.place,
                 self.field.clone(),
-                "write exactly one of httpGet, tcpSocket and exec",
+                "write exactly one of httpGet, tcpSocket, grpc and exec",
             );
         }
         if let Some(http) = &probe.http_get {
@@ -256,6 +252,9 @@ impl Checker<'_> {
         }
         if let Some(tcp) = &probe.tcp_socket {
             self.port("tcpSocket.port", &tcp.port, container);
+        }
+        if let Some(grpc) = &probe.grpc {
+            self.port("grpc.port", &IntOrString::Int(grpc.port), container);
         }
         if probe
             .exec

@@ -137,7 +137,7 @@ fn each_mistake_is_told_with_its_field_and_what_to_write() {
         (container("ports: [{containerPort: 53, protocol: UDP}]"), "spec.podTemplate.spec.containers[0].ports[0].protocol", "TCP"),
         (container("ports: [{containerPort: 80}, {containerPort: 80}]"), "spec.podTemplate.spec.containers[0].ports[1].containerPort", "twice"),
         (container("readinessProbe: {httpGet: {port: web}}"), "spec.podTemplate.spec.containers[0].readinessProbe.httpGet.port", "name of a port"),
-        (container("readinessProbe: {grpc: {port: 1}}"), "spec.podTemplate.spec.containers[0].readinessProbe.grpc", "tcpSocket"),
+        (container("readinessProbe: {grpc: {port: 0}}"), "spec.podTemplate.spec.containers[0].readinessProbe.grpc.port", "1 to 65535"),
         (container("readinessProbe: {}"), "spec.podTemplate.spec.containers[0].readinessProbe", "exactly one"),
         (container("livenessProbe: {tcpSocket: {port: 1}, periodSeconds: 0}"), "spec.podTemplate.spec.containers[0].livenessProbe.periodSeconds", "1 or more"),
         (container("volumeMounts: [{name: data, mountPath: /data}]"), "spec.podTemplate.spec.containers[0].volumeMounts[0].name", "volumeClaimTemplates"),
