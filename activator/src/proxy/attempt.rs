@@ -150,6 +150,6 @@ mod tests {
         let error = attempts
             .failed(&endpoint("a"), gone(), &key, || forgotten += 1)
             .unwrap_err();
-        assert_eq!((error.kind(), forgotten), ("connect", 3));
+        assert_eq!((error.kind(), forgotten), ("ConnectFailed", 3));
     }
 }

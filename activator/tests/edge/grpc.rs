@@ -118,7 +118,7 @@ async fn what_is_refused_is_refused_in_the_words_of_grpc() {
     let response = soon("answer", sender.send_request(request)).await.unwrap();
     assert_eq!(
         refusal(&response),
-        ("5", "Sandbox not found: nobody (not_found)")
+        ("5", "Sandbox not found: nobody (NotFound)")
     );
     let late = call("bob", "/x").header("grpc-timeout", "200m");
     let request = late.body(Empty::new().boxed()).unwrap();
