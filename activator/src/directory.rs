@@ -23,7 +23,10 @@ use crate::sight::Sight;
 use crate::slot::{Dirty, Facts, HttpFacts, Slot};
 use crate::upstream::Upstream;
 
+mod pasts;
 mod project;
+
+use pasts::Pasts;
 
 /// Enough that two requests at the same moment rarely meet, on any machine with fewer cores.
 const SHARDS: usize = 64;
@@ -119,6 +122,7 @@ pub(crate) struct Projector {
     /// Holds idle connections to pods, which end with the pod.
     upstream: Arc<Upstream>,
     unmanaged: Unmanaged,
+    pasts: Pasts,
     metrics: Metrics,
 }
 
@@ -151,6 +155,7 @@ impl Projector {
             retired: HashMap::new(),
             upstream,
             unmanaged,
+            pasts: Pasts::default(),
             metrics,
         }
     }
@@ -214,7 +219,12 @@ impl Projector {
         let target = self.index.target(key);
         let projected = target
             .filter(|target| target.key == *key)
-            .and_then(|target| Some((project::project(&target, &self.unmanaged)?, target)));
+            .and_then(|target| {
+                let past = self
+                    .pasts
+                    .of(target.policy.as_ref().map(|(policy, _)| policy));
+                Some((project::project(&target, &self.unmanaged, &past)?, target))
+            });
         let Some(((view, facts), target)) = projected else {
             return self.remove(key);
         };

@@ -190,6 +190,7 @@ impl Error {
                 | Refusal::Failed { reason, .. }
                 | Refusal::Blocked { reason, .. },
             ) => reason,
+
             _ => self.kind(),
         }
     }
@@ -270,7 +271,9 @@ impl Error {
             },
             Self::Refused(_, refusal) => match refusal {
                 Refusal::LotFull | Refusal::TotalFull | Refusal::ShuttingDown => Some(SOON),
-                Refusal::Throttled { retry_after } => Some(*retry_after),
+                Refusal::Throttled { retry_after } | Refusal::StillWaking { retry_after, .. } => {
+                    Some(*retry_after)
+                }
                 Refusal::Expired { .. } | Refusal::Unanswered => Some(AFTER_WAKE),
                 Refusal::Refused { retry_after, .. } | Refusal::Failed { retry_after, .. } => {
                     *retry_after
@@ -288,6 +291,7 @@ fn refusal_kind(refusal: &Refusal) -> &'static str {
         Refusal::TotalFull => "ActivatorFull",
         Refusal::Throttled { .. } => "Throttled",
         Refusal::Expired { .. } => "WaitExpired",
+        Refusal::StillWaking { reason, .. } => reason,
         Refusal::Unanswered => "NoScaler",
         Refusal::Refused { .. } => "WakeRefused",
         Refusal::Failed { .. } => "WakeFailed",
@@ -309,6 +313,15 @@ fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
             Cow::Borrowed("Too many wakes were asked for; try again later.")
         }
         Refusal::Expired { stage, .. } => timed_out(key, stage),
+        Refusal::StillWaking { stage, trouble, .. } => {
+            let name = key.name();
+            let (colon, trouble) = trouble
+                .as_deref()
+                .map_or(("", ""), |trouble| (": ", trouble));
+            Cow::Owned(format!(
+                "The backend sandbox is still starting: {name} ({stage}{colon}{trouble})"
+            ))
+        }
         Refusal::Unanswered => Cow::Owned(format!(
             "No scaler has answered the wake of the backend sandbox: {}",
             key.name()

@@ -294,7 +294,7 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
         .pod
         .as_ref()
         .expect("an awake entry was observed together with its pod");
-    let endpoint = endpoint(pod, &facts.http, port, release.young_until)?;
+    let endpoint = endpoint(pod, &facts.http, port, release.dial_until(now()))?;
     Ok(Admission {
         endpoint,
         http: facts.http,

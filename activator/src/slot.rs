@@ -12,6 +12,7 @@ use reveille_activator_core::activity::Seen;
 use reveille_activator_core::entry::{Arrival, Entry, Outcome, Role, Step};
 use reveille_activator_core::gate::{Drain, DrainAnswer};
 use reveille_activator_core::lot::TicketId;
+use reveille_activator_core::past::Past;
 use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::PodFacts;
@@ -61,6 +62,10 @@ pub(crate) struct Facts {
     /// Time without bytes after which a response stops counting; `None` is never.
     pub(crate) stream_idle: Option<Duration>,
     pub(crate) http: HttpFacts,
+    /// How long the wakes of its policy took lately.
+    pub(crate) past: Arc<Mutex<Past>>,
+    /// Why its pod does not come up, as far as the watch knows: one sentence.
+    pub(crate) trouble: Option<Arc<str>>,
     /// The watch itself says that no wake helps.
     pub(crate) is_blocked: bool,
     /// The target is no more; whoever still holds this slot is told so.
@@ -226,11 +231,12 @@ impl Slot {
         take: impl FnOnce(Role) -> Result<Waiter, Refusal>,
     ) -> (Arrival<Refusal>, Facts, bool) {
         let mut state = self.look();
+        let is_first = !state.entry.is_waking();
         let arrival = state.entry.arrive(most, take, now());
         let mut needs_task = false;
-        if let Arrival::Parked { role, .. } = &arrival {
+        if matches!(arrival, Arrival::Parked { .. }) {
             needs_task = !std::mem::replace(&mut state.has_task, true);
-            if *role == Role::Started {
+            if is_first {
                 state.ports.clear();
             }
             if state.ports.len() < MOST_PORTS && !state.ports.contains(&port) {

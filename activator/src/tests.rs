@@ -24,6 +24,7 @@ mod drains;
 mod links;
 mod probes;
 mod reports;
+mod slow;
 mod wakes;
 
 /// Longest time for anything that has to happen; with a paused clock it costs nothing.

@@ -97,10 +97,16 @@ pub(crate) async fn run(slot: Arc<Slot>, wakes: Arc<Wakes>) {
 /// more is dropped on the spot and reports to the slot.
 fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts) {
     let now = now();
+    if let Some(took) = step.took {
+        facts.past.lock().note(took);
+    }
     for Ended { since, payload, .. } in step.expired {
         let waited = now.saturating_duration_since(since);
         let refusal = if step.stage == Stage::Unanswered && waited >= SILENCE {
             Refusal::Unanswered
+        } else if waited >= step.patience {
+            let left = facts.past.lock().left(step.elapsed);
+            Refusal::still_waking(step.stage, facts.trouble.clone(), left)
         } else {
             let stage = step.stage.as_str();
             Refusal::Expired { waited, stage }
@@ -119,7 +125,7 @@ fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts) {
         let grant = Grant {
             pod: Arc::clone(pod),
             http: facts.http,
-            young_until: release.young_until,
+            young_until: release.dial_until(since),
             parked: now.saturating_duration_since(since),
             wake: release.opened_at.saturating_duration_since(since),
             pace: Pace {

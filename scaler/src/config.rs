@@ -22,6 +22,8 @@ pub struct Config {
     pub wake_unmanaged: bool,
     /// Time a wake of such a sandbox may take.
     pub unmanaged_wake_deadline: Duration,
+    /// Time a wake of such a sandbox may take once it is under way.
+    pub unmanaged_progress_deadline: Duration,
     /// A member that has not reported for so long is silent. They report every second.
     pub member_silence: Duration,
     /// Time for all members to answer a drain.
@@ -49,6 +51,7 @@ impl Default for Config {
             current: watch::channel(true).1,
             wake_unmanaged: true,
             unmanaged_wake_deadline: Duration::from_secs(60),
+            unmanaged_progress_deadline: Duration::from_secs(600),
             member_silence: Duration::from_secs(3),
             drain_timeout: Duration::from_millis(500),
             drain_hold: Duration::from_secs(10),

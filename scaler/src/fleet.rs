@@ -89,6 +89,7 @@ impl Fleet {
         let rules = Rules {
             wake_unmanaged: config.wake_unmanaged,
             unmanaged_wake_deadline: config.unmanaged_wake_deadline,
+            unmanaged_progress_deadline: config.unmanaged_progress_deadline,
             drain_timeout: config.drain_timeout,
             drain_hold: config.drain_hold,
             write_timeout: config.write_timeout,

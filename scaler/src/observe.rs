@@ -148,6 +148,7 @@ fn policy(spec: &ScaledSandboxSpec) -> view::Policy {
         initial_cooldown: seconds(spec.initial_cooldown_period),
         minimum_uptime: seconds(spec.minimum_uptime),
         wake_deadline: seconds(spec.wake.deadline),
+        progress_deadline: seconds(spec.wake.progress_deadline_seconds),
         strategy: match spec.wake.strategy {
             Strategy::Restore => view::Strategy::Restore,
             Strategy::Bind => view::Strategy::Bind,

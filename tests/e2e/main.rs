@@ -16,6 +16,7 @@ mod nats;
 mod protocols;
 mod scale;
 mod sleep_race;
+mod slow;
 mod stop;
 mod streams;
 mod support;

@@ -27,8 +27,10 @@ mod step;
 mod tests;
 mod told;
 mod wait;
+mod youth;
 
 use wait::Wait;
+use youth::Youth;
 
 pub use step::{Arrival, Ask, Outcome, Release, Role, Stage, Step};
 
@@ -58,8 +60,9 @@ pub struct Entry<W> {
     opened: Option<Arc<str>>,
     /// Whether the present pod has been told of as answering.
     announced: bool,
-    /// Until then Ready alone is no proof for a pod without a readiness probe.
-    young_until: Option<Instant>,
+    /// Of the present pod, while it is young: then Ready alone is no proof for it if it has no readiness
+    /// probe, and a port that refuses may yet listen.
+    youth: Option<Youth>,
     leaving: Option<Leaving>,
     /// Since when the watch shows it not wanted awake, without a gap.
     asleep_since: Option<Instant>,
@@ -115,7 +118,7 @@ impl<W> Entry<W> {
             wait: None,
             opened: None,
             announced: false,
-            young_until: None,
+            youth: None,
             leaving: None,
             asleep_since: None,
             forgotten: None,
@@ -211,7 +214,7 @@ impl<W> Entry<W> {
         if waiting >= limits.max_requests as usize {
             return Arrival::Full;
         }
-        let role = if self.wait.is_some() {
+        let role = if self.wait.is_some() || self.is_starting(now) {
             Role::Joined
         } else {
             Role::Started
@@ -227,8 +230,9 @@ impl<W> Entry<W> {
         if self.wait.is_none() {
             self.generation = self.generation.wrapping_add(1);
         }
+        let is_asleep = self.view.state == State::Asleep;
         let wait = self.wait.get_or_insert_with(|| {
-            let mut wait = Box::new(Wait::start(limits, now));
+            let mut wait = Box::new(Wait::start(limits, is_asleep, now));
             if is_unproven {
                 // It is up already, only its port has to prove that it answers.
                 wait.repeat.put_off(now);
@@ -238,7 +242,8 @@ impl<W> Entry<W> {
         if is_gated && waiting == 0 {
             wait.repeat = Repeat::start(limits.wake_steps, now);
         }
-        let deadline = now + most.map_or(limits.max_wait, |most| most.min(limits.max_wait));
+        let patience = limits.patience();
+        let deadline = now + most.map_or(patience, |most| most.min(patience));
         Arrival::Parked {
             ticket: wait.lot.park(deadline, payload, now),
             role,
@@ -312,7 +317,7 @@ impl<W> Entry<W> {
 
     /// Whether the present pod is known to answer.
     fn is_proven(&self, pod: &Pod, now: Instant) -> bool {
-        let is_young = self.young_until.is_some_and(|until| now < until);
+        let is_young = self.young_until().is_some_and(|until| now < until);
         self.opened.as_ref() == Some(&pod.uid) || (pod.ready && (pod.proven_by_ready || !is_young))
     }
 
@@ -330,7 +335,8 @@ impl<W> Entry<W> {
         let pod = self.open(now)?;
         Some(Release {
             pod: Arc::clone(&pod.uid),
-            young_until: self.young_until.filter(|until| *until > now),
+            young_until: self.young_until().filter(|until| *until > now),
+            patience: self.view.limits.patience(),
             generation: self.generation,
             opened_at: self
                 .wait
@@ -342,8 +348,8 @@ impl<W> Entry<W> {
 
     /// Lets go of what has run out.
     fn refresh(&mut self, now: Instant) {
-        if self.wait.is_none() {
-            self.young_until.take_if(|until| *until <= now);
+        if self.wait.is_none() && self.young_until().is_some_and(|until| until <= now) {
+            self.youth = None;
         }
         if self
             .forgotten

@@ -12,6 +12,7 @@ pub mod events;
 pub mod gate;
 pub mod lot;
 pub mod pace;
+pub mod past;
 pub mod quota;
 pub mod report;
 pub mod retry;

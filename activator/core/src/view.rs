@@ -57,6 +57,8 @@ pub struct Pod {
     pub ready: bool,
     /// Whether Ready alone proves that it answers (it has a readiness probe, or the policy says so).
     pub proven_by_ready: bool,
+    /// It was created so lately that it may never have answered yet.
+    pub is_recent: bool,
 }
 
 /// What a policy says about waiting.
@@ -68,8 +70,11 @@ pub struct Limits {
     pub max_wait: Duration,
     /// Most released and unanswered requests while the lot empties; 0 starts slow.
     pub release_concurrency: u32,
-    /// Time a wake may take; until then a pod is young.
+    /// How long a request waits for a wake; the wake goes on after it.
     pub wake_deadline: Duration,
+    /// Time a wake may take while its pod makes progress; a pod that has never answered is young until
+    /// then. Counts as no less than `wake_deadline`.
+    pub progress_deadline: Duration,
     /// Steps between repeated Wakes.
     pub wake_steps: Steps,
 }
@@ -81,8 +86,23 @@ impl Default for Limits {
             max_wait: Duration::from_secs(55),
             release_concurrency: 0,
             wake_deadline: Duration::from_secs(60),
+            progress_deadline: Duration::from_secs(600),
             wake_steps: Steps::default(),
         }
+    }
+}
+
+impl Limits {
+    /// Longest wait of a request that does not ask for less.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.max_wait.min(self.wake_deadline)
+    }
+
+    /// Longest time a wake goes on.
+    #[must_use]
+    pub fn progress(&self) -> Duration {
+        self.progress_deadline.max(self.wake_deadline)
     }
 }
 

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use reveille_activator_core::past::Past;
 use reveille_activator_core::view::{Denial, DenialKind, Limits, Pod, State, View};
 use reveille_crds::change::{Fault, Hold, PodFacts, Probe};
 use reveille_crds::index::Target;
@@ -18,7 +21,11 @@ use crate::slot::{Facts, HttpFacts};
 const OF_THE_MOMENT: [&str; 2] = ["ReconcilerError", "MultiplePods"];
 
 /// What a target looks like to its slot; `None` if it is not routable.
-pub(super) fn project(target: &Target, unmanaged: &Unmanaged) -> Option<(View, Facts)> {
+pub(super) fn project(
+    target: &Target,
+    unmanaged: &Unmanaged,
+    past: &Arc<Mutex<Past>>,
+) -> Option<(View, Facts)> {
     let sandbox = target.sandbox.as_ref().map(|(_, sandbox)| sandbox);
     if target.claim.is_none() && sandbox.is_none_or(|sandbox| sandbox.pool_member) {
         return None;
@@ -41,6 +48,8 @@ pub(super) fn project(target: &Target, unmanaged: &Unmanaged) -> Option<(View, F
             .map(|policy| seconds(policy.stream_idle))
             .filter(|idle| !idle.is_zero()),
         http: policy.map_or(unmanaged.http, |policy| http(&policy.http)),
+        past: Arc::clone(past),
+        trouble: trouble(target),
         is_blocked: matches!(state, State::Blocked(_)),
         is_gone: false,
     };
@@ -64,6 +73,8 @@ pub(super) fn gone(unmanaged: &Unmanaged) -> (View, Facts) {
         websocket_idle: unmanaged.websocket_idle,
         stream_idle: None,
         http: unmanaged.http,
+        past: Arc::default(),
+        trouble: None,
         is_blocked: true,
         is_gone: true,
     };
@@ -105,7 +116,12 @@ fn state(
     {
         return blocked("Deleting", "the sandbox is being deleted");
     }
-    if is_wanted && let Some(pod) = target.pod.as_ref().and_then(|pod| awake(pod, readiness)) {
+    if is_wanted
+        && let Some(pod) = target
+            .pod
+            .as_ref()
+            .and_then(|pod| awake(pod, readiness, limits(policy, unmanaged).progress()))
+    {
         return State::Awake(pod);
     }
     let claim_fault = claim.and_then(|claim| claim.fault.as_ref());
@@ -145,7 +161,13 @@ fn state(
     }
 }
 
-fn awake(pod: &PodFacts, readiness: Readiness) -> Option<Pod> {
+/// What the pod itself says holds it up.
+fn trouble(target: &Target) -> Option<Arc<str>> {
+    let fault = target.pod.as_ref()?.fault.as_ref()?;
+    Some(format!("{}: {}", fault.reason, fault.message).into())
+}
+
+fn awake(pod: &PodFacts, readiness: Readiness, progress: Duration) -> Option<Pod> {
     let has_probe = matches!(
         pod.probe,
         Some(Probe::Http { .. } | Probe::Tcp { .. } | Probe::Grpc { .. } | Probe::Kubelet)
@@ -159,6 +181,10 @@ fn awake(pod: &PodFacts, readiness: Readiness) -> Option<Pod> {
             Readiness::Auto => has_probe,
             Readiness::PortOpen => false,
         },
+        is_recent: pod.created.is_some_and(|created| {
+            let age = Timestamp::now().duration_since(created);
+            Duration::try_from(age).is_ok_and(|age| age < progress)
+        }),
     })
 }
 
@@ -168,6 +194,7 @@ fn limits(policy: Option<&ScaledSandboxSpec>, unmanaged: &Unmanaged) -> Limits {
         max_wait: seconds(policy.park.max_wait),
         release_concurrency: policy.park.release_concurrency,
         wake_deadline: seconds(policy.wake.deadline),
+        progress_deadline: seconds(policy.wake.progress_deadline_seconds),
         wake_steps: unmanaged.limits.wake_steps,
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reveille_activator_core::entry::Stage;
 use reveille_activator_core::lot::Ending;
+use reveille_activator_core::past::Past;
 use reveille_activator_core::quota::Exhausted;
 use reveille_activator_core::view::{Denial, DenialKind};
 
@@ -18,10 +20,20 @@ pub(crate) enum Refusal {
     TotalFull,
     /// Too many wakes begun by this caller, or of this sandbox. 429.
     Throttled { retry_after: Duration },
-    /// The wait is over. 504; `stage` is how far the wake got, one phrase for the client.
+    /// The wait that the client asked for is over. 504; `stage` is how far the wake got, one phrase for the client.
     Expired {
         waited: Duration,
         stage: &'static str,
+    },
+    /// The wait is over, and the wake goes on. 503, a retry helps.
+    StillWaking {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// How far the wake got, one phrase for the client.
+        stage: &'static str,
+        /// What holds the pod up, if it says so.
+        trouble: Option<Arc<str>>,
+        retry_after: Duration,
     },
     /// The wait is over, and no scaler has said anything for long. 503.
     Unanswered,
@@ -68,6 +80,28 @@ impl Refusal {
         }
     }
 
+    /// The pod of a wake is young, and refuses connections for so long.
+    pub(crate) fn not_answering(waited: Duration) -> Self {
+        Self::still_waking(Stage::NotAnswering, None, Past::default().left(waited))
+    }
+
+    /// The policy's patience is over, and the wake goes on.
+    pub(crate) fn still_waking(
+        stage: Stage,
+        trouble: Option<Arc<str>>,
+        retry_after: Duration,
+    ) -> Self {
+        Self::StillWaking {
+            reason: match stage {
+                Stage::NotAnswering => "NotAnswering",
+                _ => "StillWaking",
+            },
+            stage: stage.as_str(),
+            trouble,
+            retry_after,
+        }
+    }
+
     pub(super) fn throttled(exhausted: Exhausted) -> Self {
         Self::Throttled {
             retry_after: exhausted.retry_after,
@@ -84,7 +118,7 @@ impl Refusal {
 
     pub(super) fn ending(&self) -> Ending {
         match self {
-            Self::Expired { .. } | Self::Unanswered => Ending::Expired,
+            Self::Expired { .. } | Self::StillWaking { .. } | Self::Unanswered => Ending::Expired,
             Self::Failed { .. } => Ending::Failed,
             Self::PortNotDeclared => Ending::Released,
             _ => Ending::Refused,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::dial::Failure;
 use crate::error::{Awaited, Error};
+use crate::parking::Refusal;
 use crate::slot::Endpoint;
 
 /// Pods that may turn out to be gone under one request. The first one is a watch that lags; after the
@@ -19,9 +20,18 @@ const UNREACHABLE: u32 = 2;
 /// The failed attempts of one request.
 #[derive(Default)]
 pub(super) struct Attempts {
-    /// The refusing port that is being dialled, with its pod.
-    refusing: Option<(Arc<str>, SocketAddr, Dial)>,
+    refusing: Option<Refusing>,
     unreachable: u32,
+}
+
+/// The refusing port that is being dialled, with its pod.
+struct Refusing {
+    pod: Arc<str>,
+    address: SocketAddr,
+    dial: Dial,
+    since: std::time::Instant,
+    /// The pod was on its way up when the dial began.
+    is_young: bool,
 }
 
 impl Attempts {
@@ -60,25 +70,42 @@ impl Attempts {
             }
             Failure::Refused(error) => {
                 let now = Instant::now().into_std();
-                match self.dial(endpoint).next(now) {
+                let refusing = self.refusing(endpoint);
+                match refusing.dial.next(now) {
                     Some(at) => Ok(at.saturating_duration_since(now)),
+                    // It is on its way up, as far as anybody knows.
+                    None if refusing.is_young => {
+                        let waited = now.saturating_duration_since(refusing.since);
+                        let refusal = Refusal::not_answering(waited);
+                        Err(Error::Refused(key.clone(), refusal))
+                    }
                     None => give_up(error.to_string()),
                 }
             }
         }
     }
 
-    /// The dial of this endpoint; another pod or port begins a new one.
-    fn dial(&mut self, endpoint: &Endpoint) -> &mut Dial {
-        let is_same = |(pod, address, _): &(Arc<str>, SocketAddr, Dial)| {
-            *pod == endpoint.pod && *address == endpoint.address
+    /// This endpoint, refusing; another pod or port begins a new dial.
+    fn refusing(&mut self, endpoint: &Endpoint) -> &mut Refusing {
+        let is_same = |refusing: &Refusing| {
+            refusing.pod == endpoint.pod && refusing.address == endpoint.address
         };
-        let refusing = self.refusing.take().filter(is_same).unwrap_or_else(|| {
-            let young_until = endpoint.young_until;
-            let dial = Dial::start(young_until, Instant::now().into_std());
-            (Arc::clone(&endpoint.pod), endpoint.address, dial)
-        });
-        &mut self.refusing.insert(refusing).2
+        let refusing = self.refusing.take().filter(is_same);
+        let refusing = refusing.unwrap_or_else(|| Refusing::begin(endpoint));
+        self.refusing.insert(refusing)
+    }
+}
+
+impl Refusing {
+    fn begin(endpoint: &Endpoint) -> Self {
+        let now = Instant::now().into_std();
+        Self {
+            pod: Arc::clone(&endpoint.pod),
+            address: endpoint.address,
+            dial: Dial::start(endpoint.young_until, now),
+            since: now,
+            is_young: endpoint.young_until.is_some(),
+        }
     }
 }
 
@@ -124,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_young_pod_is_dialled_until_its_wake_deadline() {
+    async fn a_young_pod_is_dialled_for_as_long_as_one_waits_and_is_no_bad_gateway_then() {
         let key = SandboxKey::new("default", "alice").unwrap();
         let (mut attempts, began) = (Attempts::default(), Instant::now());
         let until = began + Duration::from_secs(20);
@@ -132,9 +159,17 @@ mod tests {
             young_until: Some(until.into_std()),
             ..endpoint("a")
         };
-        while let Ok(pause) = attempts.failed(&young, refused(), &key, || {}) {
-            tokio::time::advance(pause).await;
-        }
+        let error = loop {
+            match attempts.failed(&young, refused(), &key, || {}) {
+                Ok(pause) => tokio::time::advance(pause).await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            (error.status().as_u16(), error.reason()),
+            (503, "NotAnswering")
+        );
+        assert!(error.retry_after().is_some());
         assert!(began.elapsed() > Duration::from_secs(19));
     }
 

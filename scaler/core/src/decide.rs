@@ -280,7 +280,7 @@ fn cooldown(seen: &Observation, policy: &Policy, since: Instant) -> (Instant, Wh
 /// A start that nobody waits for has the time of a wake, and a cooldown on top.
 fn never_ready(seen: &Observation, policy: &Policy, since: Instant) -> (Instant, Why) {
     let (quiet, _) = cooldown(seen, policy, since);
-    (quiet.max(since + policy.wake_deadline), Why::Starting)
+    (quiet.max(since + policy.progress()), Why::Starting)
 }
 
 /// Whether the agent itself has to be asked first: only near its sleep, and once per period.

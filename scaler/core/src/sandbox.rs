@@ -29,8 +29,10 @@ use crate::wake::{Attempt, Cause, Failures, Refusal};
 pub struct Rules {
     /// Whether a request may wake what no policy governs.
     pub wake_unmanaged: bool,
-    /// Time a wake of such a target may take.
+    /// How long a request waits for a wake of such a target.
     pub unmanaged_wake_deadline: Duration,
+    /// Time a wake of such a target may take once it is under way.
+    pub unmanaged_progress_deadline: Duration,
     /// Time for all activators to answer a drain.
     pub drain_timeout: Duration,
     /// How long a gate stays closed by itself; more than `drain_timeout` + `write_timeout`.
@@ -44,6 +46,7 @@ impl Default for Rules {
         Self {
             wake_unmanaged: true,
             unmanaged_wake_deadline: Duration::from_secs(60),
+            unmanaged_progress_deadline: Duration::from_secs(600),
             drain_timeout: Duration::from_millis(500),
             drain_hold: Duration::from_secs(10),
             write_timeout: Duration::from_secs(4),
@@ -86,6 +89,10 @@ pub struct Sandbox {
     /// The last ask of an activator.
     asked: Option<(Arc<str>, Instant)>,
     attempt: Option<Box<Attempt>>,
+    /// The pod that an activator has connected to.
+    answered: Option<Arc<str>>,
+    /// A wake of ours whose pod is Ready, but which nobody has seen to answer yet.
+    unproven: Option<Box<Attempt>>,
     /// Since when a wake that this scaler or another has written is on its way.
     woken: Option<Instant>,
     failures: Option<Box<Failures>>,
@@ -141,6 +148,8 @@ impl Sandbox {
             leases: Leases::default(),
             asked: None,
             attempt: None,
+            answered: None,
+            unproven: None,
             woken: None,
             failures: None,
             drain: None,
@@ -171,6 +180,14 @@ impl Sandbox {
             .policy
             .map_or(self.rules.unmanaged_wake_deadline, |policy| {
                 policy.wake_deadline
+            })
+    }
+
+    fn progress_limit(&self) -> Duration {
+        self.view
+            .policy
+            .map_or(self.rules.unmanaged_progress_deadline, |policy| {
+                policy.progress()
             })
     }
 
@@ -216,7 +233,9 @@ impl Sandbox {
         // One that is ready but does not answer who asks is not woken better by another try.
         let up = self.stage == Stage::Awake || self.pod(now).is_some_and(|pod| pod.ready);
         let running = self.view.desired() == Desired::Running;
-        if !up && (self.woken.is_some() || (managed && running)) {
+        // One that this scaler could not begin may be another's, and have its time yet.
+        let begun = attempt.begun.is_some();
+        if begun && !up && (self.woken.is_some() || (managed && running)) {
             self.hurry = Some(SleepReason::WakeFailed);
         }
         self.asked = None;

@@ -134,8 +134,10 @@ pub struct Policy {
     pub initial_cooldown: Duration,
     /// Time after each wake before a sleep.
     pub minimum_uptime: Duration,
-    /// Time a wake may take.
+    /// How long a request waits for a wake; a wake that could not even be written has failed by then.
     pub wake_deadline: Duration,
+    /// Time a wake that is under way may take. Counts as no less than `wake_deadline`.
+    pub progress_deadline: Duration,
     /// How it is woken.
     pub strategy: Strategy,
     /// Time between two questions to the agent whether it is busy; `None`: it is not asked.
@@ -146,6 +148,14 @@ pub struct Policy {
     pub paused: bool,
 }
 
+impl Policy {
+    /// Time a wake that is under way may take.
+    #[must_use]
+    pub fn progress(&self) -> Duration {
+        self.progress_deadline.max(self.wake_deadline)
+    }
+}
+
 impl Default for Policy {
     /// The defaults of a ScaledSandbox.
     fn default() -> Self {
@@ -154,6 +164,7 @@ impl Default for Policy {
             initial_cooldown: Duration::ZERO,
             minimum_uptime: Duration::from_secs(10),
             wake_deadline: Duration::from_secs(60),
+            progress_deadline: Duration::from_secs(600),
             strategy: Strategy::Restore,
             busy_period: None,
             http: true,

@@ -194,8 +194,10 @@ pub struct Attempt {
     pub cause: Cause,
     /// When it was first asked for.
     pub asked: Instant,
-    /// When it has failed.
+    /// When it has failed if it has not begun by then.
     pub deadline: Instant,
+    /// Time that it may take from there on.
+    pub progress: Duration,
     /// Most requests parked at a time.
     pub parked: u32,
     /// When our write was done, or when it was found under way.
@@ -213,13 +215,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins now.
+    /// Begins now. `limit` is the time it has to begin in, `progress` that which it may take then.
     #[must_use]
-    pub fn new(cause: Cause, limit: Duration, now: Instant) -> Self {
+    pub fn new(cause: Cause, limit: Duration, progress: Duration, now: Instant) -> Self {
         Self {
             cause,
             asked: now,
             deadline: now + limit,
+            progress,
             parked: 0,
             begun: None,
             addressed: None,
@@ -239,12 +242,24 @@ impl Attempt {
     /// When it has failed if nothing more is heard.
     #[must_use]
     pub fn ends(&self) -> Instant {
+        if let Some(begun) = self.begun {
+            return begun + self.progress;
+        }
         let unanswered = self
             .unanswered
             .as_ref()
-            .filter(|_| self.begun.is_none())
             .map(|(since, _)| *since + UNANSWERED);
         unanswered.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
+    /// It fell asleep under the wake, which begins once more: it gets the time to begin again, within that of
+    /// one wake.
+    pub fn restart(&mut self, limit: Duration, now: Instant) {
+        if self.begun.take().is_some() {
+            let latest = self.asked + self.progress;
+            self.deadline = (now + limit).min(latest).max(self.deadline);
+        }
+        self.addressed = None;
     }
 
     /// Its phases, if it is ready `now`.
@@ -268,10 +283,11 @@ impl Attempt {
             let message = format!("the wake could not be written: {how}");
             return Fault::new(API_UNAVAILABLE, message);
         }
-        let limit = self
-            .deadline
-            .saturating_duration_since(self.asked)
-            .as_secs();
+        let limit = match self.begun {
+            Some(_) => self.progress,
+            None => self.deadline.saturating_duration_since(self.asked),
+        };
+        let limit = limit.as_secs();
         let (reason, what) = match (self.begun, pod) {
             (None, Some(pod)) if pod.has_ended() => (
                 "WakeTimeout",

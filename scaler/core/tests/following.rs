@@ -66,7 +66,7 @@ fn a_wake_of_another_scaler_whose_pod_cannot_come_up_is_taken_back() {
 fn a_wake_of_another_scaler_that_is_late_is_taken_back_at_its_deadline() {
     let mut world = unmanaged();
     woken(&mut world);
-    world.pass(seconds(60) - MS);
+    world.pass(seconds(600) - MS);
     assert_eq!(world.drain(), None);
     world.pass(MS);
     is_taken_back(&mut world);
@@ -183,7 +183,7 @@ fn a_claim_that_another_scaler_bound_in_vain_is_given_back() {
         (claim.uid, claim.epoch) = ("another".into(), 2);
         view.claim = Some(claim);
     });
-    world.pass(seconds(60));
+    world.pass(seconds(600));
     let nonce = world.drain().expect("a drain is asked for");
     world.reply(nonce, true);
     assert_eq!(world.begin(Intent::Release).cause, "wake-failed");

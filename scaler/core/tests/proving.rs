@@ -23,7 +23,8 @@ fn ready_without_probe(wake: fn(&mut World)) -> World {
     let mut world = World::asleep();
     world.see(|view| {
         view.policy = Some(Policy {
-            wake_deadline: seconds(3),
+            wake_deadline: seconds(1),
+            progress_deadline: seconds(3),
             ..policy()
         })
     });
@@ -98,13 +99,22 @@ fn when_everyone_who_waited_has_left_ready_is_the_end() {
     let mut world = ready_without_probe(World::ask);
     world.pass(Duration::from_millis(500));
     world.report(Some(Report::default()));
-    assert!(woke(&world));
+    assert_eq!(world.machine.state(world.now), State::Awake);
+    assert!(!woke(&world), "nobody has seen it answer");
+    world.machine.ready(&"pod-1".into(), world.now);
+    world.poll();
+    assert!(woke(&world), "now an activator has");
 
     let mut world = ready_without_probe(World::ask);
     world.pass_in_silence(Duration::from_millis(2499));
-    assert!(!woke(&world));
+    assert_eq!(world.machine.state(world.now), State::Waking);
     world.pass_in_silence(Duration::from_millis(1));
-    assert!(woke(&world), "an ask that is not repeated counts no more");
+    let state = world.machine.state(world.now);
+    assert_eq!(
+        state,
+        State::Awake,
+        "an ask that is not repeated counts no more"
+    );
 }
 
 #[test]

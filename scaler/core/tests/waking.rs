@@ -121,7 +121,7 @@ fn a_denied_wake_fails_at_once_and_is_backed_off_but_not_for_an_operator() {
 }
 
 #[test]
-fn a_wake_that_does_not_come_up_fails_at_its_deadline_and_is_put_back() {
+fn a_wake_that_does_not_come_up_fails_at_its_progress_deadline_and_is_put_back() {
     let mut world = World::asleep();
     world.ask();
     world.begin(Intent::Restore);
@@ -134,7 +134,9 @@ fn a_wake_that_does_not_come_up_fails_at_its_deadline_and_is_put_back() {
         view.pod = Some(pod("pod-1", false));
     });
     world.tells();
-    world.pass(seconds(60));
+    world.pass(seconds(600) - MS);
+    assert!(world.tells().is_empty() && world.drain().is_none());
+    world.pass(MS);
     let tells = world.tells();
     let [
         Tell::Failed {
@@ -148,7 +150,7 @@ fn a_wake_that_does_not_come_up_fails_at_its_deadline_and_is_put_back() {
         (&**reason, &**message),
         (
             "WakeTimeout",
-            "the sandbox was not up within 60 s: its pod had no address"
+            "the sandbox was not up within 600 s: its pod had no address"
         )
     );
     let nonce = world.drain().unwrap();
@@ -167,7 +169,7 @@ fn a_late_start_is_not_taken_back() {
     world.begin(Intent::Restore);
     world.written(Written::Done(2));
     world.see_sandbox(|sandbox| (sandbox.mode, sandbox.epoch) = (Mode::Running, 2));
-    world.pass(seconds(60));
+    world.pass(seconds(600));
     let nonce = world.drain().unwrap();
     world.settle("pod-1");
     assert!(world.undrained(nonce));
@@ -317,7 +319,7 @@ fn a_released_claim_is_bound_again_and_a_failed_binding_given_back() {
     world.ask();
     world.begin(Intent::Bind);
     world.written(Written::Done(2));
-    world.pass(seconds(60));
+    world.pass(seconds(600));
     assert!(matches!(world.tells()[..], [.., Tell::Failed { .. }]));
     let nonce = world.drain().unwrap();
     world.reply(nonce, true);
@@ -369,7 +371,7 @@ fn a_recreated_sandbox_starts_clean() {
 }
 
 #[test]
-fn a_pod_without_a_place_yet_does_not_end_the_wake_before_a_third_of_its_time() {
+fn a_pod_without_a_place_yet_does_not_end_the_wake_before_its_time() {
     let mut world = World::asleep();
     world.ask();
     world.begin(Intent::Restore);
@@ -382,12 +384,48 @@ fn a_pod_without_a_place_yet_does_not_end_the_wake_before_a_third_of_its_time() 
         view.pod = Some(pod);
     });
     world.take();
-    world.pass(seconds(20) - MS);
+    world.pass(seconds(600) - MS);
     assert!(world.tells().is_empty());
     world.pass(MS);
     let told = world.tells();
     assert!(
         matches!(&told[..], [Tell::Failed { reason, .. }] if &**reason == "Unschedulable"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_slow_start_goes_on_when_everybody_who_waited_has_left_and_who_comes_later_joins() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Done(2));
+    world.see(|view| {
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Running, 2);
+        view.pod = Some(pod("pod-1", false));
+        view.pod.as_mut().unwrap().addressed = true;
+    });
+    world.take();
+    world.pass(seconds(400));
+    assert!(world.tells().is_empty() && world.writes().is_empty());
+    assert_eq!(world.drain(), None, "no cooldown counts while it starts");
+    world.ask();
+    assert_eq!(world.tells(), [Tell::Waking { epoch: 2 }]);
+    world.settle("pod-1");
+    let woke = |note: &&Note| matches!(note, Note::Woke(woke) if woke.ready >= seconds(400));
+    assert!(world.notes().iter().any(woke), "{:?}", world.acts);
+}
+
+#[test]
+fn a_wake_that_cannot_even_be_written_fails_when_nobody_waits_for_it_any_more() {
+    let mut world = World::asleep();
+    world.ask();
+    world.writes();
+    world.pass(seconds(60));
+    let told = world.tells();
+    assert!(
+        matches!(&told[..], [Tell::Failed { message, .. }] if message.contains("within 60 s")),
         "{told:?}"
     );
 }

@@ -22,6 +22,8 @@ use crate::sim::{Event, Sim};
 /// An address rests this long before another pod gets it: longer than any watch of the model is late.
 /// A pod network that is quicker than the watches cannot be told from the right one by anybody.
 pub(crate) const IP_REST: Duration = Duration::from_secs(6);
+/// Longest time by which a slow starter is late: longer than most wait, and than some wakes may take.
+const LATE: Duration = Duration::from_secs(10);
 /// The kubelet's pause before a container that died is started again.
 const RESTART: Duration = Duration::from_millis(700);
 /// Time until a container of a crash loop dies, and until the kubelet says so.
@@ -51,6 +53,8 @@ pub(crate) enum Fate {
     NoImage,
     Mute,
     CrashLoop,
+    /// Up, but much later than anybody waits.
+    Slow,
 }
 
 /// What happens next to a pod.
@@ -262,9 +266,16 @@ impl Cluster {
                 sim.after(address, pod_event(name, &uid, PodStep::Address));
                 sim.after(start, pod_event(name, &uid, PodStep::Listen));
             }
+            Fate::Slow => {
+                let late = start + sim.up_to(LATE);
+                sim.after(address, pod_event(name, &uid, PodStep::Address));
+                sim.after(late, pod_event(name, &uid, PodStep::Listen));
+            }
         }
-        if fate != Fate::Up {
-            sim.coverage.pods_never_up += 1;
+        match fate {
+            Fate::Up => {}
+            Fate::Slow => sim.coverage.pods_slow += 1,
+            Fate::NoImage | Fate::Mute | Fate::CrashLoop => sim.coverage.pods_never_up += 1,
         }
     }
 
@@ -378,6 +389,7 @@ fn fate(sim: &mut Sim) -> Fate {
         () if sim.happens(pods.no_image) => Fate::NoImage,
         () if sim.happens(pods.mute) => Fate::Mute,
         () if sim.happens(pods.crash_loop) => Fate::CrashLoop,
+        () if pods.slow > 0.0 && sim.happens(pods.slow) => Fate::Slow,
         () => Fate::Up,
     }
 }

@@ -134,6 +134,8 @@ coverage! {
     pods_crashed,
     /// Pods deleted from outside.
     pods_evicted,
+    /// Pods that listen later than anybody waits.
+    pods_slow,
     /// Pods that never came up.
     pods_never_up,
     /// Wakes written while the old pod was still being deleted.

@@ -189,7 +189,7 @@ impl World {
         let ip = slot
             .and_then(|slot| slot.ip)
             .expect("an entry that is open was observed with an address");
-        let dial = Dial::start(release.young_until, self.sim.now());
+        let dial = Dial::start(release.dial_until(self.sim.now()), self.sim.now());
         let pod = Arc::clone(&release.pod);
         self.sim.trace(|| {
             format!(

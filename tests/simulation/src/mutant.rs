@@ -63,11 +63,13 @@ pub enum Mutant {
     BlindLeader,
     /// A sleep without an answer is left to itself.
     LostSleepLeft,
+    /// A wake that nobody waits for any more is taken back.
+    Impatient,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -97,6 +99,7 @@ impl Mutant {
         Self::ClaimsNotHeld,
         Self::BlindLeader,
         Self::LostSleepLeft,
+        Self::Impatient,
     ];
 
     /// The invariant that it breaks.
@@ -120,7 +123,9 @@ impl Mutant {
             Self::ElectionByWallClock | Self::LeadUnchecked => Invariant::OneLeader,
             Self::ElectionWithoutMargin => Invariant::SleepIsLed,
             Self::DeletesLost => Invariant::GoneIsGone,
-            Self::LeaseUnfenced | Self::Unsettled | Self::DeadlineAnew => Invariant::NoSleepInUse,
+            Self::LeaseUnfenced | Self::Unsettled | Self::DeadlineAnew | Self::Impatient => {
+                Invariant::NoSleepInUse
+            }
             Self::MembersFixed => Invariant::QuietSleeps,
             Self::CollectUntouched | Self::MemoryTakenBack | Self::ClaimsNotHeld => {
                 Invariant::ClaimKept

@@ -98,6 +98,8 @@ pub(crate) struct Pods {
     pub(crate) mute: f64,
     /// It dies as soon as it runs, again and again.
     pub(crate) crash_loop: f64,
+    /// It listens much later than anybody waits.
+    pub(crate) slow: f64,
 }
 
 /// What clients do.
@@ -178,6 +180,14 @@ impl Plan {
         LETTERS[number].into()
     }
 
+    /// Every fourth plan that is not calm has slow starters. Drawn apart, so that a seed stays the plan it was.
+    pub(crate) fn slow_down(&mut self, seed: u64) {
+        let mut rng = Rng::with_seed(!seed);
+        if !self.calm && rng.u8(..4) == 0 {
+            self.pods.slow = 0.4;
+        }
+    }
+
     /// The target of that name.
     pub(crate) fn target(&self, name: &Name) -> Option<&Target> {
         (0..self.targets.len())
@@ -189,7 +199,7 @@ impl Plan {
     pub(crate) fn longest_wait(&self, name: &Name) -> Duration {
         self.target(name).map_or_else(
             || CoreLimits::default().max_wait,
-            |target| target.limits.max_wait,
+            |target| target.limits.max_wait.min(target.policy.wake_deadline),
         )
     }
 
@@ -212,16 +222,23 @@ impl Target {
             0 | 1 => Strategy::Bind,
             _ => Strategy::Restore,
         };
+        let (volumes, awake) = (rng.bool(), rng.bool());
+        let managed = rng.u8(..8) > 0;
+        let cooldown = pick_ms(rng, &[0, 0, 500, 1000, 3000]);
+        let initial_cooldown = pick_ms(rng, &[0, 0, 2000]);
+        let minimum_uptime = pick_ms(rng, &[0, 0, 500, 2000]);
+        let wake_deadline = pick_ms(rng, &[2000, 4000, 8000]);
         Self {
             claim,
-            volumes: rng.bool(),
-            awake: rng.bool(),
-            managed: rng.u8(..8) > 0,
+            volumes,
+            awake,
+            managed,
             policy: Policy {
-                cooldown: pick_ms(rng, &[0, 0, 500, 1000, 3000]),
-                initial_cooldown: pick_ms(rng, &[0, 0, 2000]),
-                minimum_uptime: pick_ms(rng, &[0, 0, 500, 2000]),
-                wake_deadline: pick_ms(rng, &[2000, 4000, 8000]),
+                cooldown,
+                initial_cooldown,
+                minimum_uptime,
+                wake_deadline,
+                progress_deadline: wake_deadline * 2,
                 strategy,
                 busy_period: (rng.u8(..4) == 0).then(|| pick_ms(rng, &[300, 1000])),
                 http: true,
@@ -296,6 +313,7 @@ impl Pods {
             no_image: rare(rng),
             mute: rare(rng),
             crash_loop: rare(rng),
+            slow: 0.0,
         }
     }
 }

@@ -134,6 +134,7 @@ impl Sim {
         let queue = Queue::new();
         let mut rng = Rng::with_seed(seed);
         let mut plan = Plan::of(&mut rng);
+        plan.slow_down(seed);
         if let Some(mutant) = mutant {
             plan.suit(mutant);
         }

@@ -172,6 +172,11 @@ fn a_scaler_that_puts_to_sleep_what_it_cannot_see_is_noticed() {
 }
 
 #[test]
+fn a_wake_taken_back_within_its_time_is_noticed() {
+    is_caught(Mutant::Impatient);
+}
+
+#[test]
 fn a_sleep_without_an_answer_that_is_left_to_itself_is_noticed() {
     is_caught(Mutant::LostSleepLeft);
 }

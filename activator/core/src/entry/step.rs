@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Entry, REFUSAL_HOLDS};
+use super::Entry;
 use crate::lot::{Ended, TicketId};
-use crate::view::{Denial, DenialKind, State};
+use crate::view::{Denial, State};
 
 /// Answer to an arrival.
 #[derive(Debug)]
@@ -43,10 +43,21 @@ pub struct Release {
     pub pod: Arc<str>,
     /// Until then a refused connection is a pod that is still starting.
     pub young_until: Option<Instant>,
+    /// Longest time to go on trying to connect to a pod that is young.
+    pub patience: Duration,
     /// To be given back to [`Entry::answered`].
     pub generation: u32,
     /// When the pod was found to answer; what a request waited after that, it waited in the queue.
     pub opened_at: Instant,
+}
+
+impl Release {
+    /// Until when a young pod that refuses connections is dialled for a request that came at `since`.
+    #[must_use]
+    pub fn dial_until(&self, since: Instant) -> Option<Instant> {
+        self.young_until
+            .map(|until| until.min(since + self.patience))
+    }
 }
 
 /// What a scaler said.
@@ -126,6 +137,12 @@ pub struct Step<W> {
     pub expired: Vec<Ended<W>>,
     /// Of the expired.
     pub stage: Stage,
+    /// Longest wait that the policy grants; who waited less asked for less.
+    pub patience: Duration,
+    /// How long the wake has gone on.
+    pub elapsed: Duration,
+    /// All of the time from asleep to answering, where this entry saw all of it.
+    pub took: Option<Duration>,
     /// Tickets that get the denial.
     pub denied: Vec<Ended<W>>,
     /// Of the denied.
@@ -142,20 +159,26 @@ impl<W> Entry<W> {
     pub fn poll(&mut self, now: Instant) -> Step<W> {
         self.refresh(now);
         let silent = self.end_youth(now);
+        let since = self.wait.as_ref().map_or(now, |wait| wait.since);
         let mut step = Step {
             wake: None,
             opened: None,
             expired: Vec::new(),
             stage: self.stage(now),
+            patience: self.view.limits.patience(),
+            elapsed: now.saturating_duration_since(since),
+            took: None,
             denied: Vec::new(),
             denial: self.denial().or(silent),
             released: Vec::new(),
             release: self.release(now),
         };
+        let ends = since + self.wake_length();
         let Some(wait) = &mut self.wait else {
             return step;
         };
         step.expired = wait.lot.expire(now);
+        let is_forlorn = wait.lot.is_empty() && wait.asked;
         if let Some(denial) = &step.denial {
             step.denied = wait.lot.end_all(denial.kind.ending());
             self.wait = None;
@@ -166,14 +189,15 @@ impl<W> Entry<W> {
             wait.opened_at = Some(release.opened_at);
             if !std::mem::replace(&mut self.announced, true) {
                 step.opened = Some(Arc::clone(&release.pod));
+                step.took = wait.is_whole.then_some(step.elapsed);
             }
             if wait.lot.is_empty() {
                 self.opened = Some(Arc::clone(&release.pod));
                 self.wait = None;
             }
-        } else if wait.lot.is_empty() && wait.asked && now >= wait.until {
+        } else if is_forlorn && now >= ends {
             self.wait = None;
-        } else if !(wait.lot.is_empty() && wait.asked) && wait.repeat.take(now) {
+        } else if !is_forlorn && wait.repeat.take(now) {
             wait.asked = true;
             let oldest = wait
                 .lot
@@ -205,37 +229,26 @@ impl<W> Entry<W> {
             }
             wait.pace.next()
         } else if wait.lot.is_empty() && wait.asked {
-            Some(wait.until)
+            Some(wait.since + self.wake_length())
         } else {
             Some(wait.repeat.due())
         };
-        [step, wait.lot.next(), forgotten, self.young_until]
+        [step, wait.lot.next(), forgotten, self.young_until()]
             .into_iter()
             .chain(seen)
             .flatten()
             .min()
     }
 
-    /// The youth of a pod ends. Whoever waited all that time for a port that nothing proves to answer is
-    /// told so; whoever comes later is sent on Ready alone, and the dial will tell.
-    fn end_youth(&mut self, now: Instant) -> Option<Denial> {
-        self.young_until.take_if(|until| *until <= now)?;
-        let pod = self.pod()?;
-        let is_silent = pod.ready
-            && !pod.proven_by_ready
-            && self.opened.as_ref() != Some(&pod.uid)
-            && self.is_allowed(pod, now);
-        let limit = self.view.limits.wake_deadline.as_secs();
-        is_silent.then(|| Denial {
-            kind: DenialKind::Failed,
-            reason: "NotAnswering".into(),
-            message: format!(
-                "the sandbox was not up within {limit} s: its pod accepted no connection on the port \
-                 asked for"
-            )
-            .into(),
-            retry_after: Some(REFUSAL_HOLDS),
-        })
+    /// How long a wake that nobody waits for any more is watched from its beginning on: while it is on its
+    /// way up, for as long as that may take.
+    fn wake_length(&self) -> Duration {
+        let limits = &self.view.limits;
+        if self.view.is_wanted {
+            limits.progress()
+        } else {
+            limits.wake_deadline
+        }
     }
 
     fn denial(&self) -> Option<Denial> {

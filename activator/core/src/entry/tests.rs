@@ -14,6 +14,7 @@ mod overtaken;
 mod pods;
 mod random;
 mod wakes;
+mod young;
 
 const POD: &str = "pod-1";
 
@@ -46,6 +47,7 @@ fn pod(uid: &str, ready: bool) -> State {
         address,
         ready,
         proven_by_ready: true,
+        is_recent: false,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{
     Denied, Entry, FORGET_FOR, Forgotten, LONGEST_BACK_OFF, Leaving, OLD_POD, Outcome,
-    REFUSAL_HOLDS,
+    REFUSAL_HOLDS, Youth,
 };
 use crate::gate::{Drain, DrainAnswer};
 use crate::view::{Denial, DenialKind, Sight, State, View};
@@ -31,9 +31,10 @@ impl<W> Entry<W> {
         if was_open && !self.is_open(now) && self.is_gate_open(now) {
             // It fell asleep, or lost its pod, while its lot was emptying: a wake of its own begins.
             let limits = self.view.limits;
+            let is_asleep = self.view.state == State::Asleep;
             self.generation = self.generation.wrapping_add(1);
             if let Some(wait) = &mut self.wait {
-                wait.restart(limits, now);
+                wait.restart(limits, is_asleep, now);
             }
         }
     }
@@ -68,6 +69,7 @@ impl<W> Entry<W> {
         let is_present = self.pod().is_some_and(|present| present.uid == *pod) && !is_leaving;
         if is_present {
             self.opened = Some(Arc::clone(pod));
+            self.note_answer();
         }
         is_present
     }
@@ -107,7 +109,12 @@ impl<W> Entry<W> {
 
     /// A scaler wants the target to sleep.
     pub fn drain(&mut self, drain: Drain, now: Instant) -> DrainAnswer {
-        let is_busy = self.activity.is_busy(now) || self.parked() > 0;
+        // A pod that nothing but its port could prove is Ready at once, so that its scaler may take it for
+        // awake while nobody waits; but it has not come up yet.
+        let is_unproven = self.wait.is_some() && self.pod().is_some_and(|pod| pod.ready);
+        let is_busy = self.activity.is_busy(now)
+            || self.parked() > 0
+            || (is_unproven && self.is_starting(now));
         self.gate.drain(drain, self.view.epoch, is_busy, now)
     }
 
@@ -117,7 +124,6 @@ impl<W> Entry<W> {
             State::Awake(pod) => Some(pod),
             _ => None,
         };
-        let limits = self.view.limits;
         let new = match &self.view.state {
             State::Awake(pod) => Some(pod),
             _ => None,
@@ -127,8 +133,9 @@ impl<W> Entry<W> {
             self.opened = None;
             self.announced = false;
             // Of a pod that was there before this process looked, Ready tells whether it is young.
-            let is_old = before.state == State::Unknown && new.is_some_and(|pod| pod.ready);
-            self.young_until = (new.is_some() && !is_old).then(|| now + limits.wake_deadline);
+            let is_old = before.state == State::Unknown
+                && new.is_some_and(|pod| pod.ready && !pod.is_recent);
+            self.youth = (new.is_some() && !is_old).then(|| Youth::new(now));
             self.activity.only_pod(new.map(|pod| &pod.uid));
         }
         let epoch = self.view.epoch;
@@ -138,6 +145,9 @@ impl<W> Entry<W> {
             .is_some_and(|old| old.epoch != epoch || new != Some(&old.pod))
         {
             self.forgotten = None;
+        }
+        if new.is_some_and(|pod| pod.ready && pod.proven_by_ready) {
+            self.note_answer();
         }
     }
 

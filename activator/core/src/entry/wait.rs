@@ -13,8 +13,10 @@ pub(super) struct Wait<W> {
     pub(super) lot: Lot<W>,
     pub(super) repeat: Repeat,
     pub(super) pace: Pace,
-    /// A wake nobody waits for any more is watched until then.
-    pub(super) until: Instant,
+    /// When the wake began.
+    pub(super) since: Instant,
+    /// The target was asleep then: what comes up took all of a wake.
+    pub(super) is_whole: bool,
     pub(super) asked: bool,
     pub(super) heard: bool,
     /// When the present pod was found to answer.
@@ -22,23 +24,24 @@ pub(super) struct Wait<W> {
 }
 
 impl<W> Wait<W> {
-    pub(super) fn start(limits: Limits, now: Instant) -> Self {
+    pub(super) fn start(limits: Limits, is_whole: bool, now: Instant) -> Self {
         Self {
             lot: Lot::default(),
             repeat: Repeat::start(limits.wake_steps, now),
             pace: Pace::new(limits.release_concurrency, now),
-            until: now + limits.wake_deadline,
+            since: now,
+            is_whole,
             asked: false,
             heard: false,
             opened_at: None,
         }
     }
 
-    pub(super) fn restart(&mut self, limits: Limits, now: Instant) {
+    pub(super) fn restart(&mut self, limits: Limits, is_whole: bool, now: Instant) {
         let lot = std::mem::take(&mut self.lot);
         *self = Self {
             lot,
-            ..Self::start(limits, now)
+            ..Self::start(limits, is_whole, now)
         };
     }
 }

@@ -39,6 +39,8 @@ fn facts(pod: Option<&str>, is_blocked: bool) -> Facts {
         stream_idle: None,
         http: HttpFacts::default(),
         is_blocked,
+        past: Arc::default(),
+        trouble: None,
         is_gone: false,
     }
 }

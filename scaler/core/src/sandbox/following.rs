@@ -25,7 +25,11 @@ impl Sandbox {
         if known.is_some_and(|known| known.epoch == sandbox.epoch) {
             return;
         }
-        let limit = self.wake_limit();
+        // A slow starter that is met later may as well have been up.
+        let limit = match known {
+            Some(_) => self.progress_limit(),
+            None => self.wake_limit(),
+        };
         if sandbox.woken.is_some_and(|ago| ago < limit) {
             self.woken.get_or_insert(now);
         } else if known.is_some() {
@@ -51,6 +55,6 @@ impl Sandbox {
     /// When a wake that is followed is late.
     pub(super) fn follows_until(&self) -> Option<Instant> {
         let woken = self.woken.filter(|_| self.attempt.is_none())?;
-        Some(woken + self.wake_limit())
+        Some(woken + self.progress_limit())
     }
 }

@@ -12,7 +12,7 @@ use crate::lease::{LONGEST_LEASE, Source};
 use crate::ledger::Report;
 use crate::roster::Roster;
 use crate::view::{Desired, Fault, Hold};
-use crate::wake::{Ask, Attempt, Cause, Plan, plan};
+use crate::wake::{Ask, Cause, Plan, plan};
 use crate::why::Why;
 
 /// An agent that gives no answer so many times in a row has none to give: it does not stay awake for it.
@@ -77,9 +77,17 @@ impl Sandbox {
 
     /// An activator has connected to this pod.
     pub fn ready(&mut self, pod: &Arc<str>, now: Instant) {
-        if self.view.desired() == Desired::Running && !self.is_ready(now) {
+        if self.view.desired() != Desired::Running {
+            return;
+        }
+        self.answered = Some(Arc::clone(pod));
+        if !self.is_ready(now) {
             self.ready_pod = Some(Arc::clone(pod));
             self.refresh(now);
+        } else if self.pod(now).is_some_and(|present| present.uid == *pod)
+            && let Some(attempt) = self.unproven.take()
+        {
+            self.note_woke(&attempt, now);
         }
     }
 
@@ -222,12 +230,11 @@ impl Sandbox {
     }
 
     fn join(&mut self, ask: &Ask, now: Instant) {
-        let limit = self.wake_limit();
         let under_way = matches!(self.view.desired(), Desired::Running | Desired::Unbound);
         // A sleep on its way to the server decides first what this wake will find.
         let settled = self.writing.is_none() && self.settling.is_none();
         if self.attempt.is_none() {
-            let mut attempt = Attempt::new(ask.cause, limit, now);
+            let mut attempt = self.begin_attempt(ask.cause, now);
             if under_way && settled {
                 attempt.begun = Some(now);
                 attempt.ours = false;

@@ -176,11 +176,28 @@ impl Sandbox {
         self.drains_off = 0;
         self.drain_after = None;
         self.ledger.touch(now);
-        if attempt.ours {
-            let woke = attempt.woke(now);
-            self.woke = Some(Box::new((now, woke)));
-            self.acts.push(Act::Note(Note::Woke(woke)));
+        if !attempt.ours {
+            return;
         }
+        let proven = |pod: &PodView| {
+            pod.proven_by_ready || self.answered.as_ref() == Some(&pod.uid) || attempt.parked == 0
+        };
+        if self.pod(now).is_some_and(proven) {
+            self.note_woke(&attempt, now);
+        } else {
+            // Whoever waited for it has left before anything listened.
+            self.unproven = Some(attempt);
+        }
+    }
+
+    pub(super) fn note_woke(&mut self, attempt: &Attempt, now: Instant) {
+        let woke = attempt.woke(now);
+        self.woke = Some(Box::new((now, woke)));
+        self.acts.push(Act::Note(Note::Woke(woke)));
+    }
+
+    pub(super) fn begin_attempt(&self, cause: Cause, now: Instant) -> Attempt {
+        Attempt::new(cause, self.wake_limit(), self.progress_limit(), now)
     }
 
     fn start_wake(&mut self, cause: Cause, now: Instant) {
@@ -191,7 +208,7 @@ impl Sandbox {
             return;
         };
         if self.attempt.is_none() {
-            self.attempt = Some(Box::new(Attempt::new(cause, self.wake_limit(), now)));
+            self.attempt = Some(Box::new(self.begin_attempt(cause, now)));
             self.told = None;
         }
         self.queue(write);

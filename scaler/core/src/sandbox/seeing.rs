@@ -35,6 +35,12 @@ impl Sandbox {
                 && writing.write.what.is_wake()
                 && !wake::is_due(&self.view, &writing.write)
         });
+        let pod = |view: &View| view.pod.as_ref().map(|pod| Arc::clone(&pod.uid));
+        if pod(&self.view) != pod(&before) {
+            // What the last pod died of is nothing against this one, unless the wake has had its time.
+            self.hurry
+                .take_if(|hurry| *hurry == SleepReason::WakeFailed);
+        }
         let written = self.view.uid() != before.uid() || self.view.epoch() != before.epoch();
         self.see_wake(&before, now);
         if written {
@@ -121,10 +127,10 @@ impl Sandbox {
             self.leases.clear();
             self.ready_pod = None;
             self.hurry = None;
+            self.answered = None;
+            let limit = self.wake_limit();
             if let Some(attempt) = &mut self.attempt {
-                // If it had begun, somebody put it to sleep under the wake: once more.
-                attempt.begun = None;
-                attempt.addressed = None;
+                attempt.restart(limit, now);
             }
         }
         if stage != self.stage || (answering.is_some() && self.ready_pod != answering) {
@@ -135,6 +141,7 @@ impl Sandbox {
         if stage != self.stage {
             self.stage = stage;
             self.since = now;
+            self.unproven = None;
             if stage == Stage::Awake {
                 // Late, but up: nothing to take back.
                 self.hurry
@@ -219,13 +226,14 @@ impl Sandbox {
         of_pod.or_else(of_object)
     }
 
-    /// When it counts that the scheduler finds no place for the present pod, if it finds none. Volumes that
-    /// are still being provisioned look the same at first, and a place may come free.
+    /// When it counts that the scheduler finds no place for the present pod, if it finds none: not before the
+    /// wake has had its time, since a place may come free, an autoscaler may bring a node, and volumes that are
+    /// still being provisioned look the same. Who waits reads why.
     pub(super) fn no_place_counts_from(&self, now: Instant) -> Option<Instant> {
         let fault = self.pod(now)?.fault.as_ref()?;
         let attempt = self.attempt.as_deref();
         let begun = attempt.map_or(self.since, |attempt| attempt.begun.unwrap_or(attempt.asked));
-        let from = begun + self.patience();
+        let from = begun + self.progress_limit();
         (*fault.reason == *NO_PLACE && now < from).then_some(from)
     }
 

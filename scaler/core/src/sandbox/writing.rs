@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Sandbox, Stage};
-use crate::act::{Act, Note, SleepReason, Write, Written};
+use super::Sandbox;
+use crate::act::{Act, Note, Write, Written};
 use crate::drain::Ending;
 use crate::view::Fault;
 
@@ -71,10 +71,7 @@ impl Sandbox {
 
     fn wake_written(&mut self, fate: &Written, now: Instant) {
         let Some(attempt) = &mut self.attempt else {
-            if matches!(fate, Written::Done(_)) && self.stage != Stage::Awake {
-                // It came too late for everyone who had asked.
-                self.hurry = Some(SleepReason::WakeFailed);
-            }
+            // It came too late for everyone who had asked; but it is on its way up for who asks again.
             return;
         };
         match fate {

@@ -52,6 +52,7 @@ pub(super) fn view(target: &Target, name: &Name, sim: &Sim, now: Instant) -> (Vi
                     address: ip_address(ip),
                     ready: pod.ready,
                     proven_by_ready: sim.plan.pods.probed,
+                    is_recent: false,
                 })
             }
             None if sandbox.expires.is_some_and(|at| now >= at) => blocked("SandboxExpired"),
@@ -65,7 +66,7 @@ pub(super) fn view(target: &Target, name: &Name, sim: &Sim, now: Instant) -> (Vi
             .is_none_or(|(_, sandbox)| sandbox.mode == Mode::Running);
     let mut limits = limits(&sim.plan, name);
     if sim.mutant == Some(Mutant::TicketsNeverExpire) {
-        limits.max_wait = FOR_EVER;
+        (limits.max_wait, limits.wake_deadline) = (FOR_EVER, FOR_EVER);
     }
     (
         View {
@@ -118,6 +119,7 @@ fn limits(plan: &Plan, name: &Name) -> Limits {
         max_wait: plan.longest_wait(name),
         release_concurrency: target.limits.release_concurrency,
         wake_deadline: target.policy.wake_deadline,
+        progress_deadline: target.policy.progress_deadline,
         ..Limits::default()
     }
 }

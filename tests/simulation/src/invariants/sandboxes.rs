@@ -110,7 +110,7 @@ fn sleeps_at(world: &World, name: &Name) -> Option<Instant> {
     let start = if is_up {
         Duration::ZERO
     } else {
-        policy.wake_deadline
+        policy.progress()
     };
     let pause = if need.drains_failed != [0; 2] {
         LONGEST_PAUSE

@@ -83,11 +83,11 @@ fn last_visits_were_served(world: &World) -> Result<(), String> {
             .needs
             .get(name)
             .is_some_and(|need| need.wakes_failed > 0)
-            || target.policy.wake_deadline < slowest;
+            || target.policy.progress() < slowest;
         let is_fine = match end {
             End::Answered => true,
             End::Ticket(Ending::Refused | Ending::Failed) | End::TurnedAway => may_fail,
-            End::Ticket(Ending::Expired) => target.limits.max_wait < slowest,
+            End::Ticket(Ending::Expired) => world.sim.plan.longest_wait(name) < slowest,
             _ => false,
         };
         if !is_fine {

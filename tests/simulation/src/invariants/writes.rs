@@ -1,10 +1,14 @@
 //! Invariants of what scalers write: 3, 4, 8, 12.
 
+use std::time::Duration;
+
 use reveille_activator_core::view::State;
 use reveille_scaler_core::act::SleepReason;
+use reveille_scaler_core::sandbox::Rules;
 use reveille_scaler_core::view::{Hold, Mode};
 
 use crate::api::Write;
+use crate::cluster::Fate;
 use crate::requests::Request;
 use crate::sim::NodeKind;
 use crate::trouble::NOTICED;
@@ -12,6 +16,8 @@ use crate::watch::LONGEST_STALL;
 use crate::world::World;
 use crate::writes::{Applied, Pending};
 
+/// Cause of a sleep of what nobody waits for and never came up.
+const NEVER_READY: &str = SleepReason::NeverReady.as_str();
 /// Cause of a sleep that takes back a wake of ours that failed.
 const WAKE_FAILED: &str = SleepReason::WakeFailed.as_str();
 
@@ -65,6 +71,11 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
                 lease.pod
             ));
         }
+        if let Some(left) = cut_short(world, applied) {
+            return Err(format!(
+                "the wake of {target} was taken back though it had {left:?} left to come up in"
+            ));
+        }
         // One that comes while a claim is being released cannot be tested with it: it is on another object.
         let in_the_way = match applied.pending.write {
             Write::Release { .. } => applied.pending.known.busy_until,
@@ -88,6 +99,31 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What was left of the time of a wake that was taken back though its pod was still on its way up.
+fn cut_short(world: &World, applied: &Applied) -> Option<Duration> {
+    let Pending { target, cause, .. } = &applied.pending;
+    let is_taken_back = *cause == WAKE_FAILED || *cause == NEVER_READY;
+    let is_mode = matches!(applied.pending.write, Write::Mode { .. });
+    let need = world.needs.get(target)?;
+    // What becomes of a wake whose pod was lost is decided by what that one died of.
+    let woken = need
+        .woken
+        .filter(|at| need.pod_lost.is_none_or(|lost| lost < *at));
+    let woken = woken.filter(|_| is_taken_back && is_mode)?;
+    let policy = world.api.objects().policies.get(target);
+    let progress = policy.map_or_else(
+        || Rules::default().unmanaged_progress_deadline,
+        |policy| policy.progress(),
+    );
+    let left = (woken + progress).saturating_duration_since(world.sim.now());
+    let mut agents = world.cluster.agents();
+    let is_starting = agents.any(|(uid, agent)| {
+        let is_sound = matches!(agent.fate, Fate::Up | Fate::Slow) && agent.container == 0;
+        stands(world, applied, uid) && is_sound
+    });
+    (is_starting && !left.is_zero()).then_some(left)
 }
 
 /// An upgraded connection that moved bytes again after its activator had drained came too late.

@@ -32,6 +32,7 @@ impl Plan {
                 self.trouble.operator = Some(Duration::from_secs(2));
                 self.watch.lag = Duration::from_millis(1500);
             }
+            Mutant::Impatient => (self.pods.slow, self.calm) = (0.5, false),
             Mutant::LostSleepLeft => self.writes.hold = 0.5,
             Mutant::ReleaseUnfenced | Mutant::CollectUntouched if self.pool > 0 => {
                 self.trouble.pause = often;

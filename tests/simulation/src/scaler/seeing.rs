@@ -102,6 +102,11 @@ impl World {
             });
         let proven = self.sim.plan.pods.probed;
         let mut view = target.map_or_else(View::default, |target| view(&target, proven, now));
+        if self.sim.mutant == Some(Mutant::Impatient)
+            && let Some(policy) = &mut view.policy
+        {
+            policy.progress_deadline = std::time::Duration::ZERO;
+        }
         if self.sim.mutant == Some(Mutant::HoldStripped)
             && let Some(sandbox) = &mut view.sandbox
         {

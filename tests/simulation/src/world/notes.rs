@@ -24,6 +24,10 @@ pub(crate) struct Need {
     pub(crate) drains_failed: [u32; 2],
     /// Its policy has been paused since.
     pub(crate) paused: Option<Instant>,
+    /// A scaler last woke it.
+    pub(crate) woken: Option<Instant>,
+    /// A pod of it was last gone.
+    pub(crate) pod_lost: Option<Instant>,
     /// Wakes that failed.
     pub(crate) wakes_failed: u32,
     /// The latest term in which it was put to sleep.
@@ -74,6 +78,9 @@ impl World {
         let target = self.owner_of(name).unwrap_or_else(|| Arc::clone(name));
         let need = self.needs.entry(target).or_default();
         need.changed = Some(now);
+        if matches!(change, Change::Pod(_, None)) {
+            need.pod_lost = Some(now);
+        }
         if let Change::Policy(_, policy) = change {
             let is_paused = policy.as_ref().is_some_and(|policy| policy.paused);
             need.paused = is_paused.then(|| need.paused.unwrap_or(now));
@@ -105,6 +112,11 @@ impl World {
             Write::Bind { .. } => &mut counts.bound,
             Write::Collect { .. } => return,
         } += 1;
+        if pending.write.wakes() {
+            let need = self.needs.entry(Arc::clone(&pending.target)).or_default();
+            need.woken = Some(self.sim.now());
+        }
+        let counts = &mut self.sim.coverage;
         let pods = &self.api.objects().pods;
         if !pending.write.wakes() {
             counts.quiet_awaited += u64::from(is_checked);

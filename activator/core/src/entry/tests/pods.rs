@@ -153,24 +153,6 @@ fn a_request_that_finds_a_young_pod_unproven_waits_for_its_port_before_it_asks_f
 }
 
 #[test]
-fn whoever_waits_in_vain_for_a_port_is_told_so_and_later_ones_are_sent_on_ready_alone() {
-    let now = start();
-    let mut entry = entry(State::Waking, now);
-    entry.observe(view(1, unproven(POD)), now);
-    park(&mut entry, 1, now + secs(30));
-    assert!(entry.poll(now + secs(59)).released.is_empty());
-    let next = entry.next(now + secs(59));
-    assert!(next.is_some_and(|at| at <= now + secs(60)));
-    let step = entry.poll(now + secs(60));
-    assert_eq!((ids(&step.denied), step.released.len()), (vec![1], 0));
-    assert_eq!(&*step.denial.unwrap().reason, "NotAnswering");
-    assert!(matches!(
-        arrive(&mut entry, 2, now + secs(60)),
-        Arrival::Go(_)
-    ));
-}
-
-#[test]
 fn the_pod_of_before_a_sleep_is_not_taken_for_the_new_one() {
     let now = start();
     let mut entry = entry(pod(POD, true), now);
@@ -320,26 +302,6 @@ fn a_pod_that_is_shown_only_after_its_sleep_is_old_all_the_same() {
     assert!(entry.poll(now).released.is_empty());
     entry.observe(view(3, pod("pod-2", true)), now);
     assert_eq!(ids(&entry.poll(now).released), [1]);
-}
-
-#[test]
-fn a_pod_that_was_up_before_this_process_is_not_young() {
-    let now = start();
-    let mut entry = entry(pod(POD, true), now);
-    let Arrival::Go(release) = arrive(&mut entry, 1, now) else {
-        panic!("not sent")
-    };
-    assert_eq!(release.young_until, None);
-    entry.observe(view(2, State::Asleep), now);
-    entry.observe(view(3, pod("pod-2", true)), now);
-    let Arrival::Go(release) = arrive(&mut entry, 1, now) else {
-        panic!("not sent")
-    };
-    assert_eq!(release.young_until, Some(now + secs(60)));
-    let Arrival::Go(release) = arrive(&mut entry, 1, now + secs(60)) else {
-        panic!("not sent")
-    };
-    assert_eq!(release.young_until, None);
 }
 
 #[test]

@@ -245,6 +245,7 @@ proptest! {
         }
         world.wait(secs(61));
         prop_assert_eq!(world.ended.len(), world.tickets.len());
+        world.wait(secs(600));
         prop_assert!(!world.entry.is_waking(), "a wake outlives its deadline");
     }
 
