@@ -15,6 +15,8 @@ mod human;
 
 /// Target of the NATS client's log.
 const NATS_CLIENT: &str = "async_nats";
+/// Target of the HTTP/2 library's log.
+const HTTP2: &str = "h2";
 
 /// How this process speaks.
 #[derive(Debug, Args)]
@@ -64,12 +66,14 @@ impl Telemetry {
 /// # Errors
 /// If the filter does not parse.
 pub(crate) fn init(args: &TelemetryArgs) -> Result<Telemetry, BadConfiguration> {
-    // The NATS client logs each of its steps as news; what matters of them is logged where it matters.
-    let log = if args.log.contains(NATS_CLIENT) {
-        args.log.clone()
-    } else {
-        format!("{},{NATS_CLIENT}=warn", args.log)
-    };
+    // The NATS client logs each of its steps as news, and the HTTP/2 library warns of each frame of a stranger
+    // that it finds odd; what matters of them is logged where it matters.
+    let log = [(NATS_CLIENT, "warn"), (HTTP2, "error")]
+        .into_iter()
+        .filter(|(target, _)| !args.log.contains(&format!("{target}=")))
+        .fold(args.log.clone(), |log, (target, level)| {
+            format!("{log},{target}={level}")
+        });
     let filter = EnvFilter::try_new(log)
         .map_err(|error| BadConfiguration(format!("--log {:?}: {error}", args.log)))?;
     let registry = tracing_subscriber::registry().with(filter);

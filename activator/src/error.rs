@@ -20,6 +20,12 @@ pub(crate) enum Error {
     /// The request breaks the contract of headers, host or HTTP itself.
     #[error("{0}")]
     Malformed(&'static str),
+    /// Where the request ends can be read in two ways.
+    #[error("{0}")]
+    Framing(&'static str),
+    /// The request's head has more fields than are taken.
+    #[error("more than {0} header fields")]
+    TooManyFields(usize),
     /// The request asks for something that this proxy does not do.
     #[error("{0}")]
     NotImplemented(&'static str),
@@ -114,6 +120,8 @@ impl Error {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "Malformed",
+            Self::Framing(_) => "Framing",
+            Self::TooManyFields(_) => "TooManyFields",
             Self::NotImplemented(_) => "NotImplemented",
             Self::MethodNotAllowed(_) => "MethodNotAllowed",
             Self::ForeignPage(_) => "ForeignPage",
@@ -136,6 +144,8 @@ impl Error {
     pub(crate) fn fault(&self) -> Fault {
         match self {
             Self::Malformed(_)
+            | Self::Framing(_)
+            | Self::TooManyFields(_)
             | Self::NotImplemented(_)
             | Self::MethodNotAllowed(_)
             | Self::ForeignPage(_)
@@ -160,7 +170,10 @@ impl Error {
     /// The status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::RequestBody(_) | Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Framing(_) | Self::RequestBody(_) | Self::ClientGone => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::TooManyFields(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ForeignPage(_) => StatusCode::FORBIDDEN,
@@ -198,9 +211,13 @@ impl Error {
     /// The sentence the client reads. Texts that upstream's router has are upstream's.
     pub(crate) fn detail(&self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(text) | Self::NotImplemented(text) | Self::MethodNotAllowed(text) => {
-                Cow::Borrowed(text)
-            }
+            Self::Malformed(text)
+            | Self::Framing(text)
+            | Self::NotImplemented(text)
+            | Self::MethodNotAllowed(text) => Cow::Borrowed(text),
+            Self::TooManyFields(most) => Cow::Owned(format!(
+                "The request has more than {most} header fields; send fewer."
+            )),
             Self::ForeignPage(why) => why.clone(),
             Self::NotFound(key) => Cow::Owned(format!("Sandbox not found: {}", key.name())),
             Self::Connections => Cow::Borrowed("Too many connections are open."),

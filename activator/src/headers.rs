@@ -35,8 +35,40 @@ pub(crate) fn check_framing(headers: &HeaderMap) -> Result<(), Error> {
         (Some(_), None) => Err(Error::NotImplemented(
             "Only the chunked transfer coding is supported.",
         )),
-        (Some(_), Some(_)) => Err(Error::Malformed("Transfer-Encoding is repeated.")),
+        (Some(_), Some(_)) => Err(Error::Framing("Transfer-Encoding is repeated.")),
     }
+}
+
+/// Refuses a target in a form that its method does not have (RFC 9112 §3.2): the path that a sandbox would be
+/// asked for is not the one that the client wrote.
+///
+/// # Errors
+/// If the target is neither a path nor an absolute URI, nor `*` for OPTIONS.
+pub(crate) fn check_target(parts: &Parts) -> Result<(), Error> {
+    let is_named = parts.uri.scheme().is_some() || parts.method == Method::CONNECT;
+    let is_asterisk = parts.method == Method::OPTIONS && parts.uri.path() == "*";
+    if is_named || is_asterisk || parts.uri.path().starts_with('/') {
+        Ok(())
+    } else {
+        Err(Error::Malformed(
+            "The request target must be a path that begins with a slash.",
+        ))
+    }
+}
+
+/// Makes the framing of an answer one that this proxy and the client see alike: a length beside a transfer
+/// coding is not the content's (RFC 9112 §6.3). A coding that is not undone on the way would reach the
+/// client unannounced.
+///
+/// # Errors
+/// What is wrong with the answer.
+pub(crate) fn check_answer(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(());
+    }
+    check_framing(headers).map_err(|_| "its answer has a transfer coding other than chunked")?;
+    headers.remove(CONTENT_LENGTH);
+    Ok(())
 }
 
 /// What a TRACE or OPTIONS that may travel no further is answered with (RFC 9110 §7.6.2); otherwise

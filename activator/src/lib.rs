@@ -36,6 +36,7 @@ mod route;
 mod server;
 mod sight;
 mod slot;
+mod sparing;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -112,6 +112,25 @@ impl EncodeLabelValue for UpstreamReason {
     }
 }
 
+/// As upstream's router, but for what only a Go program has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    git_version: &'static str,
+    compiler: &'static str,
+    platform: String,
+}
+
+impl BuildLabels {
+    fn of_this() -> Self {
+        use std::env::consts::{ARCH, OS};
+        Self {
+            git_version: concat!("v", env!("CARGO_PKG_VERSION")),
+            compiler: "rustc",
+            platform: format!("{OS}/{ARCH}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndingLabels {
     ending: &'static str,
@@ -231,6 +250,13 @@ impl Metrics {
 
     fn register_requests(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("sandbox_router");
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels::of_this()).set(1);
+        r.register(
+            "build_info",
+            "What was built, as labels of a constant 1",
+            build,
+        );
         r.register(
             "requests",
             "Requests by method, status and namespace",

@@ -14,6 +14,8 @@ use reveille_crds::subject;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::sparing::{self, Line};
+
 /// Longest time to hand one message to the client, whose queue fills up only when the server stalls.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before subscribing is tried again.
@@ -136,8 +138,16 @@ async fn publish(client: &async_nats::Client, message: &ToScaler, is_up: bool) {
     };
     match tokio::time::timeout(PUBLISH_WITHIN, client.publish(subject, payload.into())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "nats took no message"),
-        Err(_) => tracing::warn!("nats client queue is full, message dropped"),
+        Ok(Err(error)) => {
+            if let Some(Line { more, .. }) = sparing::line("NatsTookNoMessage") {
+                tracing::warn!(%error, "nats took no message{more}");
+            }
+        }
+        Err(_) => {
+            if let Some(Line { more, .. }) = sparing::line("NatsQueueFull") {
+                tracing::warn!("nats client queue is full, message dropped{more}");
+            }
+        }
     }
 }
 

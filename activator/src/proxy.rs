@@ -121,6 +121,11 @@ impl Proxy {
 
         // 1 route
         headers::check_framing(&parts.headers)?;
+        headers::check_target(&parts)?;
+        // HTTP/1.1 refuses more while it reads them.
+        if parts.headers.len() > self.activator.config.header_count {
+            return Err(Error::TooManyFields(self.activator.config.header_count));
+        }
         let switch = tunnel::wanted(&mut parts)?;
         let config = self.config();
         let mut target = match self.router.route(&parts) {
@@ -188,6 +193,10 @@ impl Proxy {
             waited,
             call,
         } = answer;
+        if let Err(text) = headers::check_answer(response.headers_mut()) {
+            let key = activity.slot().key().clone();
+            return Err(Error::Exchange(key, text.to_owned()));
+        }
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(seconds) = headers::to_client(&mut response) {
             activity.slot().busy(connection.pod(), seconds);

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 use crate::body::Body;
 use crate::error::{Error, Fault};
 use crate::grpc;
+use crate::sparing::{self, Line};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -60,14 +61,20 @@ fn log(error: &Error, sandbox: Option<&SandboxKey>) {
             "refused a request{to}{name} with {status}: {}",
             error.cause()
         ),
-        Fault::Sandbox | Fault::Ours => info!(
-            event = "request-failed",
-            sandbox,
-            reason,
-            status,
-            "failed a request{to}{name} with {status}: {}",
-            error.cause()
-        ),
+        Fault::Sandbox | Fault::Ours => {
+            let Some(Line { more, held_back }) = sparing::line(error.kind()) else {
+                return;
+            };
+            info!(
+                event = "request-failed",
+                sandbox,
+                reason,
+                status,
+                held_back,
+                "failed a request{to}{name} with {status}: {}{more}",
+                error.cause()
+            );
+        }
     }
 }
 
@@ -82,7 +89,7 @@ fn closes(error: &Error) -> bool {
     use crate::parking::Refusal;
     matches!(
         error,
-        Error::Malformed(_)
+        Error::Framing(_)
             | Error::NotImplemented(_)
             | Error::RequestBody(_)
             | Error::Stalled(_)

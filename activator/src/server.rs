@@ -20,6 +20,7 @@ use crate::Activator;
 use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::rescue;
+use crate::sparing::{self, Line};
 use crate::tunnel;
 
 mod connection;
@@ -136,7 +137,9 @@ async fn on_accept_error(error: io::Error) -> io::Result<()> {
         // EINVAL: it is no listener.
         io::ErrorKind::InvalidInput => Err(error),
         _ => {
-            warn!(%error, "accept failed, trying again");
+            if let Some(Line { more, .. }) = sparing::line("AcceptFailed") {
+                warn!(%error, "accept failed, trying again{more}");
+            }
             tokio::time::sleep(OUT_OF_FILES).await;
             Ok(())
         }

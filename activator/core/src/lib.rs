@@ -16,6 +16,7 @@ pub mod past;
 pub mod quota;
 pub mod report;
 pub mod retry;
+pub mod sparing;
 pub mod view;
 pub mod wake;
 pub mod websocket;

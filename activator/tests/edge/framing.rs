@@ -1,7 +1,9 @@
 //! Requests whose end two parsers might see at different places, and heads that are no heads. Either the
 //! request is refused and the connection closed, or the sandbox sees one unambiguous request.
 
-use crate::support::{Agent, Answer, Edge, ok};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Agent, Answer, Edge, head_of, ok};
 
 async fn edge() -> (Edge, Agent) {
     let (edge, agent) = (Edge::start().await, Agent::start().await);
@@ -125,7 +127,7 @@ async fn a_host_that_is_missing_doubled_or_invalid_is_refused() {
     ] {
         let answer = edge
             .ask(&format!(
-                "GET / HTTP/1.1\r\n{hosts}x-sandbox-id: alice\r\n\r\n"
+                "GET / HTTP/1.1\r\n{hosts}x-sandbox-id: alice\r\nconnection: close\r\n\r\n"
             ))
             .await;
         assert_eq!(answer.status, 400, "{hosts:?}");
@@ -193,4 +195,99 @@ async fn connect_is_not_implemented() {
         .ask("CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
         .await;
     assert_eq!(answer.status, 501);
+}
+
+#[tokio::test]
+async fn a_target_is_a_path_or_an_absolute_uri() {
+    let (edge, agent) = edge().await;
+    for line in [
+        "GET echo HTTP/1.1",
+        "GET echo:80 HTTP/1.1",
+        "POST p:80 HTTP/1.1",
+        "GET * HTTP/1.1",
+        "OPTIONS echo HTTP/1.1",
+    ] {
+        let (answer, _) = send(&edge, line, "connection: close\r\n", "").await;
+        assert_eq!(answer.status, 400, "{line}: {answer:?}");
+    }
+    assert_eq!(agent.served(), 0);
+    for line in ["OPTIONS * HTTP/1.1", "GET http://p/echo HTTP/1.1"] {
+        let (answer, _) = send(&edge, line, "connection: close\r\n", "").await;
+        assert_eq!(answer.status, 200, "{line}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_address_closes_no_connection_and_wrong_framing_does() {
+    let (edge, _agent) = edge().await;
+    let mut shared = edge.connect().await;
+    for (fields, status) in [
+        ("x-sandbox-id: Not_A_Name\r\n", 400),
+        ("x-sandbox-id: alice\r\nx-sandbox-id: bob\r\n", 400),
+        ("x-sandbox-id: alice\r\nx-sandbox-port: 0\r\n", 400),
+        ("x-sandbox-id: alice\r\nx-sandbox-namespace: a.b\r\n", 400),
+        ("x-sandbox-id: nobody\r\nx-sandbox-timeout: 0.01\r\n", 404),
+        ("", 400),
+        ("x-sandbox-id: alice\r\n", 200),
+    ] {
+        let head =
+            format!("POST /count HTTP/1.1\r\nhost: p\r\ncontent-length: 2\r\n{fields}\r\nhi");
+        shared.write_all(head.as_bytes()).await.unwrap();
+        let answer = head_of(&mut shared).await;
+        assert_eq!(answer.status, status, "{fields:?} {answer:?}");
+        assert_eq!(answer.header("connection"), None, "{fields:?}");
+        let length = answer.header("content-length").unwrap().parse().unwrap();
+        shared.read_exact(&mut vec![0; length]).await.unwrap();
+    }
+    let (answer, _) = send(
+        &edge,
+        "POST / HTTP/1.1",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "",
+    )
+    .await;
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (400, Some("close"))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_with_both_lengths_is_read_as_chunked_and_loses_the_length() {
+    let edge = Edge::start().await;
+    for head in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+        "content-length: 500\r\nTransfer-Encoding: CHUNKED\r\n",
+    ] {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\n{head}\r\n7\r\na whole\r\n7\r\n answer\r\n0\r\n\r\n");
+        let agent = Agent::canned(answer.leak()).await;
+        edge.awake("alice", &agent).await;
+        let (answer, _) = send(&edge, "GET / HTTP/1.1", "connection: close\r\n", "").await;
+        assert_eq!(answer.header("content-length"), None, "{answer:?}");
+        assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+        assert!(answer.body.ends_with("0\r\n\r\n"), "{answer:?}");
+        let text = answer.body.replace("\r\n", "");
+        assert!(
+            text.contains("a whole") && text.contains(" answer"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_coding_would_go_on_unannounced_is_none() {
+    let edge = Edge::start().await;
+    for head in [
+        "transfer-encoding: gzip\r\n",
+        "transfer-encoding: gzip, chunked\r\n",
+        "content-length: 5\r\ncontent-length: 6\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n5\r\nhello\r\n0\r\n\r\n");
+        let agent = Agent::canned(answer.leak()).await;
+        edge.awake("alice", &agent).await;
+        let (answer, _) = send(&edge, "POST / HTTP/1.1", "connection: close\r\n", "").await;
+        assert_eq!(answer.status, 502, "{head:?} {answer:?}");
+    }
 }

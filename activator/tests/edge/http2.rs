@@ -219,3 +219,19 @@ async fn shutdown_lets_streams_finish() {
     assert!(all.ends_with(b"data: two\n\n"));
     edge.ended().await;
 }
+
+#[tokio::test]
+async fn a_head_with_more_fields_than_are_taken_is_refused() {
+    let (edge, agent) = (Edge::start().await, Agent::start().await);
+    edge.awake("alice", &agent).await;
+    let mut sender = client(&edge).await;
+    for (fields, status) in [(90, 200), (101, 431), (1, 200)] {
+        let mut request = to_alice("GET", "/");
+        for n in 0..fields {
+            request = request.header(format!("x-{}", n % 50), "1");
+        }
+        let request = request.body(Empty::new().boxed()).unwrap();
+        let answer = soon("answer", sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), status, "{fields} fields");
+    }
+}
