@@ -16,8 +16,6 @@ use tokio::sync::mpsc;
 use crate::directory::Directory;
 use crate::metrics::{DrainLabel, Metrics};
 
-/// Longest time a reply may wait for the carrier: the scaler gives up after 500 ms.
-const REPLY_WITHIN: Duration = Duration::from_millis(250);
 /// A gate is never held closed longer than this, whatever a message says.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
@@ -37,14 +35,14 @@ impl Inbox {
         while let Some(message) = from_scaler.recv().await {
             match message {
                 ToActivator::Sync => self.full_report.store(true, Ordering::Relaxed),
-                ToActivator::Drain(drain) => self.drain(drain).await,
+                ToActivator::Drain(drain) => self.drain(drain),
                 ToActivator::Outcome(outcome) => self.outcome(outcome),
             }
         }
         tracing::debug!("the carrier has ended");
     }
 
-    async fn drain(&self, drain: Drain) {
+    fn drain(&self, drain: Drain) {
         let question = CoreDrain {
             nonce: drain.nonce,
             epoch: drain.epoch,
@@ -70,12 +68,8 @@ impl Inbox {
             nonce: drain.nonce,
             drained,
         };
-        if self
-            .to_scaler
-            .send_timeout(ToScaler::Drained(reply), REPLY_WITHIN)
-            .await
-            .is_err()
-        {
+        // A reply that would have to wait is soon worth nothing, and the next message waits behind it.
+        if self.to_scaler.try_send(ToScaler::Drained(reply)).is_err() {
             tracing::debug!("drain reply not taken by the carrier, the gate opens by itself");
         }
     }

@@ -124,10 +124,10 @@ impl Parking {
             if self.wakes.is_closing() {
                 return Err(Refusal::ShuttingDown);
             }
+            let place = Place::take(&self.places).ok_or(Refusal::TotalFull)?;
             if role == Role::Started {
                 self.quotas.charge(activity)?;
             }
-            let place = Place::take(&self.places).ok_or(Refusal::TotalFull)?;
             let (sender, answer) = oneshot::channel();
             kept = Some((place, answer));
             Ok(sender)
@@ -221,19 +221,18 @@ impl Drop for Place {
 }
 
 impl Quotas {
+    /// Takes a token of the caller and one of the sandbox, or none at all. The sandbox's table stays locked
+    /// until the caller's has answered, always in this order.
     fn charge(&self, activity: &Activity) -> Result<(), Refusal> {
         let now = now();
-        if let Some(caller) = activity.caller() {
-            self.callers
-                .lock()
-                .take(caller, now)
-                .map_err(Refusal::throttled)?;
-        }
         let key = activity.slot().key().clone();
-        self.sandboxes
-            .lock()
-            .take(key, now)
-            .map_err(Refusal::throttled)
+        let mut sandboxes = self.sandboxes.lock();
+        sandboxes.check(&key, now).map_err(Refusal::throttled)?;
+        if let Some(caller) = activity.caller() {
+            let mut callers = self.callers.lock();
+            callers.take(caller, now).map_err(Refusal::throttled)?;
+        }
+        sandboxes.take(key, now).map_err(Refusal::throttled)
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) struct Slot {
 
 struct Inner {
     entry: Entry<Waiter>,
-    facts: Facts,
+    facts: Arc<Facts>,
     /// A task polls the entry.
     has_task: bool,
     /// Container ports asked for by those who wait, that of the request that began the wake first; at
@@ -110,7 +110,7 @@ struct Inner {
 /// What the wake task is to do next.
 pub(crate) struct Turn {
     pub(crate) step: Step<Waiter>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: Arc<Facts>,
     pub(crate) next: Option<Instant>,
     /// To be probed until it answers.
     pub(crate) probe: Option<Pod>,
@@ -132,7 +132,7 @@ impl Slot {
         entry.observe(view, now());
         let inner = Inner {
             entry,
-            facts,
+            facts: Arc::new(facts),
             has_task: false,
             ports: Vec::new(),
         };
@@ -201,7 +201,9 @@ impl Slot {
     pub(crate) fn observe(&self, view: View, facts: Facts) -> Option<Arc<str>> {
         let mut state = self.look();
         state.entry.observe(view, now());
-        let before = std::mem::replace(&mut state.facts, facts).pod;
+        let before = std::mem::replace(&mut state.facts, Arc::new(facts))
+            .pod
+            .clone();
         let present = state.facts.pod.as_ref().map(|pod| &pod.uid);
         let gone = before.filter(|before| Some(&before.uid) != present);
         drop(state);
@@ -229,7 +231,7 @@ impl Slot {
         port: u16,
         most: Option<Duration>,
         take: impl FnOnce(Role) -> Result<Waiter, Refusal>,
-    ) -> (Arrival<Refusal>, Facts, bool) {
+    ) -> (Arrival<Refusal>, Arc<Facts>, bool) {
         let mut state = self.look();
         let is_first = !state.entry.is_waking();
         let arrival = state.entry.arrive(most, take, now());
@@ -243,7 +245,7 @@ impl Slot {
                 state.ports.push(port);
             }
         }
-        (arrival, state.facts.clone(), needs_task)
+        (arrival, Arc::clone(&state.facts), needs_task)
     }
 
     /// The client of a parked request left.
@@ -266,7 +268,7 @@ impl Slot {
         let step = state.entry.poll(now);
         Some(Turn {
             step,
-            facts: state.facts.clone(),
+            facts: Arc::clone(&state.facts),
             next: state.entry.next(now),
             probe: state.entry.probe(now).cloned(),
             ports: state.ports.clone(),

@@ -29,8 +29,8 @@ const UNREACHABLE_WAKES: u32 = 3;
 /// Wakes that no scaler answers, over a carrier that is up, before its API is tried as well: its own
 /// connection may be the one that is down. With the usual steps that is 750 ms, more than a write takes.
 const UNANSWERED_WAKES: u32 = 3;
-/// Whoever waited at least so long without a word of any scaler is told that there is none; who gave the
-/// wake less time learns that it took longer.
+/// Whoever waited at least so long without a word of any scaler, or while the carrier is down, is told that
+/// there is none; who gave the wake less time learns that it took longer.
 const SILENCE: Duration = Duration::from_secs(2);
 /// What clients are told to wait for while no scaler can be reached.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(2);
@@ -65,16 +65,18 @@ pub(crate) async fn run(slot: Arc<Slot>, wakes: Arc<Wakes>) {
             ports,
             is_asleep,
         } = turn;
-        if let Some(ask) = step.wake {
+        let (ask, opened) = (step.wake, step.opened.clone());
+        let released = u32::try_from(step.released.len()).unwrap_or(u32::MAX);
+        // People first: the messages below may have to wait for the carrier.
+        deliver(&slot, step, &facts, *wakes.link.borrow());
+        if let Some(ask) = ask {
             calling
                 .ask(&slot, &wakes, ask, ports.first().copied(), is_asleep)
                 .await;
         }
-        if let Some(pod) = &step.opened {
-            let released = u32::try_from(step.released.len()).unwrap_or(u32::MAX);
+        if let Some(pod) = &opened {
             wakes.ready(slot.key(), pod, released).await;
         }
-        deliver(&slot, step, &facts);
         probing.aim(probe.map(|pod| (pod.uid, probe::plans(&facts, &ports))));
         // Without a next time the wake is over, and the next turn says so.
         let due = next.unwrap_or_else(now);
@@ -95,14 +97,14 @@ pub(crate) async fn run(slot: Arc<Slot>, wakes: Arc<Wakes>) {
 
 /// Tells every ended ticket of a step. Nothing here holds the slot's lock: a grant nobody takes any
 /// more is dropped on the spot and reports to the slot.
-fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts) {
+fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts, is_linked: bool) {
     let now = now();
     if let Some(took) = step.took {
         facts.past.lock().note(took);
     }
     for Ended { since, payload, .. } in step.expired {
         let waited = now.saturating_duration_since(since);
-        let refusal = if step.stage == Stage::Unanswered && waited >= SILENCE {
+        let refusal = if step.stage == Stage::Unanswered && (waited >= SILENCE || !is_linked) {
             Refusal::Unanswered
         } else if waited >= step.patience {
             let left = facts.past.lock().left(step.elapsed);
@@ -259,8 +261,8 @@ impl Calling {
                 }));
             }
             Some(_) => {}
-            None if is_up => {}
-            None => self.take(Called::Unreachable, slot),
+            // The carrier may be back in time.
+            None => {}
         }
         // A wake the watch shows to be under way needs no scaler to be told again.
         if !is_asleep {

@@ -89,6 +89,16 @@ pub(crate) struct ActivatorArgs {
         env = "REVEILLE_WAKES_PER_SANDBOX"
     )]
     pub(crate) wakes_per_sandbox: u32,
+    /// Wakes that a client or a sandbox that was quiet may begin at once, before --wakes-per-caller and
+    /// --wakes-per-sandbox hold.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = value::limit::<u32>,
+        env = "REVEILLE_WAKE_BURST"
+    )]
+    pub(crate) wake_burst: u32,
     /// Longest time from a request's last byte to its response's headers, where no policy says it.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = value::timeout, env = "REVEILLE_RESPONSE_HEADER_TIMEOUT")]
     pub(crate) response_header_timeout: Duration,
@@ -111,6 +121,7 @@ impl ActivatorArgs {
             connections: self.max_connections,
             wakes_per_caller: self.wakes_per_caller,
             wakes_per_sandbox: self.wakes_per_sandbox,
+            wake_burst: self.wake_burst,
             response_header_timeout: self.response_header_timeout,
             grace: self.grace,
             ..reveille_activator::Config::default()

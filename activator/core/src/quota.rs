@@ -54,28 +54,43 @@ impl<K: Hash + Eq> Quota<K> {
         self.per_token.is_some()
     }
 
-    /// Takes a token of `key`.
+    /// Whether `key` has a token left.
     ///
     /// # Errors
     /// If none is left.
-    pub fn take(&mut self, key: K, now: Instant) -> Result<(), Exhausted> {
-        let Some(per_token) = self.per_token else {
-            return Ok(());
-        };
-        let bucket = self
-            .buckets
-            .get_or_insert_mut(key, || Bucket { full_at: now });
-        let full_at = bucket.full_at.max(now) + per_token;
+    pub fn check(&self, key: &K, now: Instant) -> Result<(), Exhausted> {
+        let bucket = self.buckets.peek(key);
+        let full_at = bucket.map_or(now, |bucket| bucket.full_at);
+        self.after(full_at, now).map(drop)
+    }
+
+    /// When a bucket that is full at `full_at` will be, less one token.
+    fn after(&self, full_at: Instant, now: Instant) -> Result<Instant, Exhausted> {
+        let per_token = self.per_token.unwrap_or_default();
+        let next = full_at.max(now) + per_token;
         let depth = per_token * self.burst;
-        let missing = full_at.saturating_duration_since(now).saturating_sub(depth);
+        let missing = next.saturating_duration_since(now).saturating_sub(depth);
         if missing.is_zero() {
-            bucket.full_at = full_at;
-            Ok(())
+            Ok(next)
         } else {
             Err(Exhausted {
                 retry_after: missing,
             })
         }
+    }
+
+    /// Takes a token of `key`.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub fn take(&mut self, key: K, now: Instant) -> Result<(), Exhausted> {
+        if self.per_token.is_none() {
+            return Ok(());
+        }
+        let known = self.buckets.get(&key).map_or(now, |bucket| bucket.full_at);
+        let full_at = self.after(known, now)?;
+        self.buckets.put(key, Bucket { full_at });
+        Ok(())
     }
 }
 

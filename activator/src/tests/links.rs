@@ -33,19 +33,19 @@ async fn answer_call(listener: &TcpListener, response: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_carrier_and_api_a_wake_fails_fast() {
+async fn without_carrier_and_api_a_request_waits_for_the_carrier_as_long_as_it_may() {
     let world = without_link(None);
     let start = tokio::time::Instant::now();
-    let Refusal::Failed {
-        reason,
-        retry_after,
-        ..
-    } = refusal(world.client("alice")).await
-    else {
-        panic!("not failed")
-    };
-    assert_eq!(&*reason, "NoScaler");
-    assert!(retry_after.is_some() && start.elapsed() < Duration::from_secs(2));
+    assert_eq!(refusal(world.client("alice")).await, Refusal::Unanswered);
+    assert_eq!(start.elapsed().as_secs(), 55);
+
+    let mut world = without_link(None);
+    let client = world.client("alice");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.link.send_replace(true);
+    world.heard_wake().await;
+    world.awake("alice", 2);
+    assert!(answer(client).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

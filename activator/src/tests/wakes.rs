@@ -293,3 +293,59 @@ async fn a_parked_request_is_small() {
     let size = size_of_val(&future);
     assert!(size <= 768, "{size} bytes beside its ticket");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_another_reason_costs_the_caller_no_token() {
+    let limited = Config {
+        wakes_per_sandbox: 1,
+        wakes_per_caller: 2,
+        wake_burst: 2,
+        total_parked: 1,
+        ..Config::default()
+    };
+    let mut world = World::with(limited);
+    let caller = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let most = Some(Duration::from_millis(1));
+    for name in ["alice", "bob", "carol"] {
+        world.sandbox(name, 1, OperatingMode::Suspended);
+    }
+    // The process is full, and a stranger has used up what alice may be woken.
+    let place = world.client("carol");
+    world.heard_wake().await;
+    for _ in 0..5 {
+        let activity = world.slot("alice").begin().by(caller);
+        let full = world
+            .activator
+            .parking
+            .endpoint(&activity, PORT, most)
+            .await;
+        assert_eq!(full.err(), Some(Refusal::TotalFull));
+    }
+    place.abort();
+    assert!(place.await.is_err());
+    let begun = |world: &World, name: &str, caller: Option<IpAddr>| {
+        let (activator, slot) = (Arc::clone(&world.activator), world.slot(name));
+        async move {
+            let activity = slot.begin();
+            let activity = match caller {
+                Some(caller) => activity.by(caller),
+                None => activity,
+            };
+            let ended = activator.parking.endpoint(&activity, PORT, most).await;
+            drop(slot.end_all());
+            ended.err().unwrap()
+        }
+    };
+    for _ in 0..2 {
+        let refusal = begun(&world, "alice", None).await;
+        assert!(!matches!(refusal, Refusal::Throttled { .. }), "{refusal:?}");
+    }
+    for _ in 0..5 {
+        let refusal = begun(&world, "alice", Some(caller)).await;
+        assert!(matches!(refusal, Refusal::Throttled { .. }), "{refusal:?}");
+    }
+    for _ in 0..2 {
+        let refusal = begun(&world, "bob", Some(caller)).await;
+        assert!(!matches!(refusal, Refusal::Throttled { .. }), "{refusal:?}");
+    }
+}
