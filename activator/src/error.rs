@@ -187,8 +187,7 @@ impl Error {
             Self::Refused(_, refusal) => match refusal {
                 Refusal::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
                 Refusal::Expired { .. } => StatusCode::GATEWAY_TIMEOUT,
-                Refusal::Gone => StatusCode::NOT_FOUND,
-                Refusal::PortNotDeclared => StatusCode::BAD_GATEWAY,
+                Refusal::Gone | Refusal::PortNotDeclared { .. } => StatusCode::NOT_FOUND,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             },
         }
@@ -295,7 +294,7 @@ impl Error {
                 Refusal::Refused { retry_after, .. } | Refusal::Failed { retry_after, .. } => {
                     *retry_after
                 }
-                Refusal::Blocked { .. } | Refusal::Gone | Refusal::PortNotDeclared => None,
+                Refusal::Blocked { .. } | Refusal::Gone | Refusal::PortNotDeclared { .. } => None,
             },
             _ => None,
         }
@@ -314,7 +313,7 @@ fn refusal_kind(refusal: &Refusal) -> &'static str {
         Refusal::Failed { .. } => "WakeFailed",
         Refusal::Blocked { .. } => "Blocked",
         Refusal::Gone => "NotFound",
-        Refusal::PortNotDeclared => "PortNotDeclared",
+        Refusal::PortNotDeclared { .. } => "PortNotDeclared",
         Refusal::ShuttingDown => "ShuttingDown",
     }
 }
@@ -347,9 +346,23 @@ fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
         | Refusal::Failed { message, .. }
         | Refusal::Blocked { message, .. } => Cow::Owned(message.to_string()),
         Refusal::Gone => Cow::Owned(format!("Sandbox not found: {}", key.name())),
-        Refusal::PortNotDeclared => could_not_connect(key),
+        Refusal::PortNotDeclared { port, declared } => no_such_port(key, *port, declared),
         Refusal::ShuttingDown => Cow::Borrowed("The proxy is shutting down."),
     }
+}
+
+fn no_such_port(key: &SandboxKey, port: u16, declared: &[u16]) -> Cow<'static, str> {
+    let has = match declared {
+        [] => "declares none".to_owned(),
+        declared => {
+            let all: Vec<String> = declared.iter().map(u16::to_string).collect();
+            format!("declares {}", all.join(", "))
+        }
+    };
+    Cow::Owned(format!(
+        "The sandbox {} has no port {port}; it {has}. Ask for another, or add it to the ports of its containers.",
+        key.name()
+    ))
 }
 
 fn could_not_connect(key: &SandboxKey) -> Cow<'static, str> {

@@ -100,7 +100,8 @@ fn code(error: &Error) -> u32 {
             Refusal::Refused { .. } | Refusal::Failed { .. } | Refusal::Blocked { .. } => {
                 UNAVAILABLE
             }
-            Refusal::PortNotDeclared | Refusal::ShuttingDown => UNAVAILABLE,
+            Refusal::PortNotDeclared { .. } => NOT_FOUND,
+            Refusal::ShuttingDown => UNAVAILABLE,
         },
     }
 }

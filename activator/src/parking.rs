@@ -303,6 +303,14 @@ fn go(facts: &Facts, release: &Release, port: u16) -> Result<Admission, Refusal>
     })
 }
 
+fn no_such_port(pod: &PodFacts, port: u16) -> Refusal {
+    let mapped = pod.ports.iter().flatten();
+    Refusal::PortNotDeclared {
+        port,
+        declared: mapped.map(|(declared, _)| *declared).collect(),
+    }
+}
+
 fn endpoint(
     pod: &PodFacts,
     http: &HttpFacts,
@@ -311,7 +319,7 @@ fn endpoint(
 ) -> Result<Endpoint, Refusal> {
     Ok(Endpoint {
         pod: Arc::clone(&pod.uid),
-        address: pod.address(port).ok_or(Refusal::PortNotDeclared)?,
+        address: pod.address(port).ok_or_else(|| no_such_port(pod, port))?,
         h2c: match http.protocol {
             Protocol::Auto => pod.h2c.contains(&port),
             Protocol::Http1 => false,

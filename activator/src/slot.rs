@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) past: Arc<Mutex<Past>>,
     /// Why its pod does not come up, as far as the watch knows: one sentence.
     pub(crate) trouble: Option<Arc<str>>,
+    /// Its only container ports, where no other can be reached.
+    pub(crate) ports: Option<Arc<[u16]>>,
     /// The watch itself says that no wake helps.
     pub(crate) is_blocked: bool,
     /// The target is no more; whoever still holds this slot is told so.
@@ -233,6 +235,9 @@ impl Slot {
         take: impl FnOnce(Role) -> Result<Waiter, Refusal>,
     ) -> (Arrival<Refusal>, Arc<Facts>, bool) {
         let mut state = self.look();
+        if let Some(refusal) = undeclared(&state.facts, port) {
+            return (Arrival::Turned(refusal), state.facts.clone(), false);
+        }
         let is_first = !state.entry.is_waking();
         let arrival = state.entry.arrive(most, take, now());
         let mut needs_task = false;
@@ -359,4 +364,16 @@ impl Slot {
 /// The cores' clock: tokio's, so that tests can pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// A wake would not help whoever asks for a port that the sandbox cannot have.
+fn undeclared(facts: &Facts, port: u16) -> Option<Refusal> {
+    let ports = facts
+        .ports
+        .as_ref()
+        .filter(|ports| !ports.contains(&port))?;
+    Some(Refusal::PortNotDeclared {
+        port,
+        declared: Arc::clone(ports),
+    })
 }

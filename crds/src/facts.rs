@@ -84,6 +84,7 @@ impl SandboxFacts {
                 .volume_claim_templates
                 .as_ref()
                 .is_some_and(|templates| !templates.is_empty()),
+            ports: None,
             fault: fault(meta, conditions, &SANDBOX_FAULTS),
         }
     }

@@ -47,7 +47,9 @@ impl PodFacts {
             sandbox: owner.name.as_str().into(),
             sandbox_uid: owner.uid.as_str().into(),
             ip: status.and_then(address),
-            ports: annotated(meta, annotation::PORTS).map(port_map),
+            ports: annotated(meta, annotation::PORTS)
+                .map(port_map)
+                .or_else(|| of_the_node(pod)),
             h2c: h2c_ports(containers),
             ready: status
                 .is_some_and(|status| condition(status, "Ready").is_some_and(|(on, ..)| on)),
@@ -72,6 +74,20 @@ fn grace(pod: &Pod) -> u32 {
 fn address(status: &PodStatus) -> Option<IpAddr> {
     let first = || status.pod_ips.as_ref()?.first().map(|ip| ip.ip.clone());
     status.pod_ip.clone().or_else(first)?.parse().ok()
+}
+
+/// A pod with `hostNetwork` is reached at its declared ports alone: all others are its node's.
+fn of_the_node(pod: &Pod) -> Option<Box<[(u16, u16)]>> {
+    let spec = pod
+        .spec
+        .as_ref()
+        .filter(|it| it.host_network == Some(true))?;
+    let ports = spec
+        .containers
+        .iter()
+        .flat_map(|it| it.ports.iter().flatten());
+    let numbers = ports.filter_map(|port| u16::try_from(port.container_port).ok());
+    Some(numbers.map(|port| (port, port)).collect())
 }
 
 /// A map that cannot be read maps nothing: to guess "the same port" could reach a stranger's.

@@ -108,6 +108,7 @@ pub fn pod(json: &str) -> serde_json::Result<Pod> {
         metadata: read.metadata.into(),
         spec: Some(PodSpec {
             containers: containers.into_iter().map(Container::from).collect(),
+            host_network: read.spec.host_network,
             readiness_gates: read.spec.readiness_gates,
             termination_grace_period_seconds: read.spec.termination_grace_period_seconds,
             ..PodSpec::default()
@@ -182,6 +183,7 @@ struct LightBound {
 #[serde(rename_all = "camelCase")]
 struct LightPod {
     containers: Option<Vec<LightContainer>>,
+    host_network: Option<bool>,
     readiness_gates: Option<Vec<PodReadinessGate>>,
     termination_grace_period_seconds: Option<i64>,
 }

@@ -163,8 +163,11 @@ async fn an_unknown_sandbox_is_a_404_and_a_port_it_does_not_have_is_named_at_onc
         http::HeaderValue::from_static("9999--alice.agents.sandbox.localhost"),
     );
     let reply = reveille.send(wrong).await.unwrap();
-    assert_eq!(reply.status, 502, "{reply:?}");
+    assert_eq!(reply.status, 404, "{reply:?}");
     assert_eq!(reply.json()["reason"], "PortNotDeclared");
+    let told = reply.json()["detail"].as_str().unwrap().to_owned();
+    assert!(told.contains("no port 9999; it declares 8888"), "{told}");
+    assert_eq!(reveille.sandbox("alice").await["state"], "asleep");
     reveille.get("alice", "/").await.ok();
 }
 

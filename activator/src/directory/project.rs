@@ -50,6 +50,7 @@ pub(super) fn project(
         http: policy.map_or(unmanaged.http, |policy| http(&policy.http)),
         past: Arc::clone(past),
         trouble: trouble(target),
+        ports: sandbox.and_then(|sandbox| sandbox.ports.clone()),
         is_blocked: matches!(state, State::Blocked(_)),
         is_gone: false,
     };
@@ -75,6 +76,7 @@ pub(super) fn gone(unmanaged: &Unmanaged) -> (View, Facts) {
         http: unmanaged.http,
         past: Arc::default(),
         trouble: None,
+        ports: None,
         is_blocked: true,
         is_gone: true,
     };

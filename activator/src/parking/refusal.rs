@@ -53,8 +53,8 @@ pub(crate) enum Refusal {
     Blocked { reason: Arc<str>, message: Arc<str> },
     /// The sandbox was deleted while the request waited. 404.
     Gone,
-    /// The pod maps its ports and has no such one. 502.
-    PortNotDeclared,
+    /// The sandbox has no such port, and these. 404.
+    PortNotDeclared { port: u16, declared: Arc<[u16]> },
     /// This activator is shutting down. 503, a retry helps.
     ShuttingDown,
 }
@@ -120,7 +120,7 @@ impl Refusal {
         match self {
             Self::Expired { .. } | Self::StillWaking { .. } | Self::Unanswered => Ending::Expired,
             Self::Failed { .. } => Ending::Failed,
-            Self::PortNotDeclared => Ending::Released,
+            Self::PortNotDeclared { .. } => Ending::Released,
             _ => Ending::Refused,
         }
     }

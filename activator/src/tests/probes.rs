@@ -128,7 +128,28 @@ async fn a_port_that_a_pod_does_not_declare_is_told_at_once() {
             ..pod("alice", 2)
         },
     );
-    assert_eq!(refusal(client).await, Refusal::PortNotDeclared);
+    let (port, declared) = (8888, [1].into());
+    assert_eq!(
+        refusal(client).await,
+        Refusal::PortNotDeclared { port, declared }
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_a_sandbox_cannot_have_wakes_nothing() {
+    let mut world = World::new();
+    let asleep = SandboxFacts {
+        ports: Some([1, 2].into()),
+        ..sandbox("alice", 1, OperatingMode::Suspended)
+    };
+    let change = Change::Sandbox(key("alice"), Some(Arc::new(asleep)));
+    world.projector.apply(change);
+    let (port, declared) = (PORT, [1, 2].into());
+    assert_eq!(
+        refusal(world.client("alice")).await,
+        Refusal::PortNotDeclared { port, declared }
+    );
+    assert!(world.slot("alice").turn().is_none(), "nobody is woken");
 }
 
 #[tokio::test]

@@ -277,3 +277,10 @@ fn a_startup_probe_stands_in_for_a_missing_readiness_probe() {
     assert_eq!(probe_of(both), Some(Probe::Kubelet));
     assert_eq!(probe_of(json!({})), None);
 }
+
+#[test]
+fn a_pod_on_the_network_of_its_node_is_reached_at_its_declared_ports_alone() {
+    let facts = facts(&json!({"spec": {"hostNetwork": true}}));
+    assert_eq!(facts.address(8888), Some("10.0.0.7:8888".parse().unwrap()));
+    assert_eq!(facts.address(10250), None, "the kubelet's");
+}

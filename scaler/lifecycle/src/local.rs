@@ -45,6 +45,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reveille_crds::names::DEFAULT_PORT;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -135,6 +136,7 @@ impl Controller {
     /// contradicts what is recorded of it.
     pub async fn open(config: Config, objects: Vec<Object>) -> Result<Self, Error> {
         let state = StateDir::open(&config.state_dir)?;
+        objects.iter().for_each(tell_of_no_port);
         let path = state.journal();
         let memory = Memory::read(&path)?;
         let logs = config.logs;
@@ -182,6 +184,24 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// An agent that declares no port listens where nothing leads, unless it reads `PORT`.
+fn tell_of_no_port(object: &Object) {
+    let template = match object {
+        Object::Sandbox(sandbox) => &sandbox.spec.pod_template,
+        Object::Template(template) => &template.spec.pod_template,
+        Object::Pool(_) | Object::Claim(_) | Object::Policy(_) => return,
+    };
+    if !environment::written_ports(template).is_empty() {
+        return;
+    }
+    let (kind, port) = (object.kind(), DEFAULT_PORT);
+    let key = object.key().map(|key| key.to_string()).unwrap_or_default();
+    tracing::warn!(
+        object = %key,
+        "{kind} {key} declares no port, so only requests to port {port} reach it, at the port that its process finds in PORT; say in `ports: [{{containerPort: …}}]` where it listens"
+    );
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ fn facts(pod: Option<&str>, is_blocked: bool) -> Facts {
         websocket_idle: IDLE,
         stream_idle: None,
         http: HttpFacts::default(),
+        ports: None,
         is_blocked,
         past: Arc::default(),
         trouble: None,

@@ -13,6 +13,8 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 use reveille_crds::names::DEFAULT_PORT;
+use reveille_crds::sandbox::PodTemplate;
+use serde_json::Value;
 
 use super::expand::expand;
 use super::mounts::Mounts;
@@ -68,6 +70,32 @@ pub(crate) fn declared_ports<'a>(
         ports.push((None, DEFAULT_PORT));
     }
     ports
+}
+
+/// The numbers of [`declared_ports`], of a pod that has not been read yet.
+pub(crate) fn ports(template: &PodTemplate) -> Vec<u16> {
+    let declared = written_ports(template);
+    match declared.is_empty() {
+        true => vec![DEFAULT_PORT],
+        false => declared,
+    }
+}
+
+/// The container ports that the template itself names.
+pub(crate) fn written_ports(template: &PodTemplate) -> Vec<u16> {
+    let lists = ["containers", "initContainers"].map(|list| template.spec.get(list));
+    let containers = lists
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_array)
+        .flatten();
+    let ports = containers.filter_map(|container| container.get("ports")?.as_array());
+    let numbers = ports
+        .flatten()
+        .filter_map(|port| port.get("containerPort")?.as_u64());
+    numbers
+        .filter_map(|number| u16::try_from(number).ok())
+        .collect()
 }
 
 /// Whether `fieldRef.fieldPath` can be answered here.

@@ -14,6 +14,7 @@ use reveille_crds::template::SandboxTemplate;
 use reveille_crds::warm_pool::SandboxWarmPool;
 
 use super::dirty::Id;
+use crate::local::environment::ports;
 
 /// Kinds, in the order in which a watch lists them: what others refer to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,7 +164,12 @@ stored!(
         a.sandbox.spec == b.sandbox.spec
             && (Arc::ptr_eq(&a.template, &b.template) || a.template == b.template)
     },
-    |it| Some(SandboxFacts::of(&it.sandbox))
+    |it| {
+        let mut facts = SandboxFacts::of(&it.sandbox);
+        // Nothing else is mapped to a port of this machine.
+        facts.ports = Some(ports(&it.template).into());
+        Some(facts)
+    }
 );
 stored!(
     Pod,
