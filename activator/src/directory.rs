@@ -23,9 +23,11 @@ use crate::sight::Sight;
 use crate::slot::{Dirty, Facts, HttpFacts, Slot};
 use crate::upstream::Upstream;
 
+mod namespaces;
 mod pasts;
 mod project;
 
+use namespaces::Namespaces;
 use pasts::Pasts;
 
 /// Enough that two requests at the same moment rarely meet, on any machine with fewer cores.
@@ -123,6 +125,7 @@ pub(crate) struct Projector {
     upstream: Arc<Upstream>,
     unmanaged: Unmanaged,
     pasts: Pasts,
+    namespaces: Namespaces,
     metrics: Metrics,
 }
 
@@ -156,6 +159,7 @@ impl Projector {
             upstream,
             unmanaged,
             pasts: Pasts::default(),
+            namespaces: Namespaces::default(),
             metrics,
         }
     }
@@ -251,6 +255,7 @@ impl Projector {
         if is_new {
             shard.targets.write().insert(key.clone(), Arc::clone(&slot));
             self.metrics.targets.inc();
+            self.namespaces.add(key.namespace());
         }
         let own = target.sandbox.map(|(own, _)| own).filter(|own| own != key);
         self.rename(key, own, &slot);
@@ -288,6 +293,7 @@ impl Projector {
         let removed = self.directory.shard(key).targets.write().remove(key);
         if let Some(slot) = removed {
             self.metrics.targets.dec();
+            self.namespaces.remove(key.namespace(), &self.metrics);
             self.rename(key, None, &slot);
             let (view, facts) = project::gone(&self.unmanaged);
             self.observe(&slot, view, facts);

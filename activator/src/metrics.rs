@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+mod code;
+
+pub(crate) use code::CodeLabel;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -43,7 +46,7 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
     pub(crate) method: MethodLabel,
-    pub(crate) code: u16,
+    pub(crate) code: CodeLabel,
     /// Namespace of an existing sandbox, else empty.
     pub(crate) sandbox_namespace: String,
 }
@@ -66,16 +69,19 @@ pub(crate) struct UpstreamErrorLabels {
 pub(crate) struct MethodLabel(&'static str);
 
 impl MethodLabel {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    const OTHER: &str = "OTHER";
+
     pub(crate) fn of(method: &http::Method) -> Self {
-        const KNOWN: [&str; 9] = [
-            "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-        ];
-        Self(
-            KNOWN
-                .into_iter()
-                .find(|known| *known == method.as_str())
-                .unwrap_or("OTHER"),
-        )
+        let known = Self::KNOWN.into_iter();
+        let mut known = known.filter(|known| *known == method.as_str());
+        Self(known.next().unwrap_or(Self::OTHER))
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        Self::KNOWN.into_iter().chain([Self::OTHER]).map(Self)
     }
 }
 
@@ -95,6 +101,10 @@ pub(crate) enum UpstreamReason {
     Timeout,
     Eof,
     Other,
+}
+
+impl UpstreamReason {
+    const ALL: [Self; 4] = [Self::Dial, Self::Timeout, Self::Eof, Self::Other];
 }
 
 impl EncodeLabelValue for UpstreamReason {
@@ -187,6 +197,31 @@ impl Metrics {
             DrainLabel::Undrained => "undrained",
         };
         self.drains.get_or_create(&DrainLabels { outcome }).inc();
+    }
+
+    /// Drops every series of a namespace that has no sandbox any more.
+    pub(crate) fn forget(&self, namespace: &str) {
+        let labels = NamespaceLabels {
+            sandbox_namespace: namespace.to_owned(),
+        };
+        self.request_duration.remove(&labels);
+        self.upstream_retries.remove(&labels);
+        self.cache_invalidations.remove(&labels);
+        for reason in UpstreamReason::ALL {
+            self.upstream_errors.remove(&UpstreamErrorLabels {
+                sandbox_namespace: namespace.to_owned(),
+                reason,
+            });
+        }
+        for method in MethodLabel::all() {
+            for code in CodeLabel::all() {
+                self.requests.remove(&RequestLabels {
+                    method,
+                    code,
+                    sandbox_namespace: namespace.to_owned(),
+                });
+            }
+        }
     }
 
     fn new() -> Self {

@@ -25,6 +25,7 @@ mod links;
 mod probes;
 mod reports;
 mod slow;
+mod soak;
 mod wakes;
 
 /// Longest time for anything that has to happen; with a paused clock it costs nothing.

@@ -11,7 +11,7 @@ use crate::Activator;
 use crate::body::Body;
 use crate::error::{Awaited, Error};
 use crate::metrics::{
-    MethodLabel, NamespaceLabels, RequestLabels, UpstreamErrorLabels, UpstreamReason,
+    CodeLabel, MethodLabel, NamespaceLabels, RequestLabels, UpstreamErrorLabels, UpstreamReason,
 };
 
 /// The code of a request whose client left before its answer, as nginx counts it.
@@ -109,7 +109,7 @@ impl Drop for Tally {
             .observe(took.as_secs_f64());
         let labels = RequestLabels {
             method: self.method,
-            code: self.code,
+            code: CodeLabel::of(self.code),
             sandbox_namespace,
         };
         metrics.requests.get_or_create(&labels).inc();
