@@ -141,8 +141,9 @@ fn lines_to_paste(key: &SandboxKey, domain: &str, addresses: Addresses) -> Strin
         namespace => format!(" -H 'X-Sandbox-Namespace: {namespace}'"),
     };
     format!(
-        "\nLines to paste: call one, by its name or by headers; ask why it is awake or\n\
-         asleep; list all.\n\n  \
+        "\nLines to paste: call one, by its name, or by headers where a program cannot\n\
+         resolve that (most but browsers and curl); ask why it is awake or asleep; list\n\
+         all.\n\n  \
          curl http://{host}/\n  \
          curl -H 'X-Sandbox-ID: {name}'{namespace} \\\n    http://{clients}/\n  \
          curl http://{operators}/v1/sandboxes/{key}\n",
