@@ -16,6 +16,9 @@ pub mod annotation {
     pub const HOLD: &str = "reveille.dev/hold";
     /// RFC 3339 instant until which it is busy though nobody calls it; of one epoch.
     pub const BUSY_UNTIL: &str = "reveille.dev/busy-until";
+    /// On a Sandbox that the release of its claim has put to sleep: name and UID of that claim, `alice/<uid>`.
+    /// Whoever wakes it raises the epoch of the claim first, so that it is not deleted any more.
+    pub const RELEASING: &str = "reveille.dev/releasing";
     /// On a pod run by `lifecycle::local`: JSON object of container port to loopback port.
     pub const PORTS: &str = "reveille.dev/ports";
     /// Upstream: the pod tracked for a Sandbox.

@@ -76,31 +76,27 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
     let (uid, epoch, cause) = (Arc::clone(&write.uid), write.epoch, write.cause);
     match write.what {
         Intent::Restore | Intent::Suspend => {
-            let (key, facts) = target.sandbox.as_ref()?;
+            let (_, facts) = target.sandbox.as_ref()?;
             let (from, to) = match write.what {
                 Intent::Restore => (OperatingMode::Suspended, OperatingMode::Running),
                 _ => (OperatingMode::Running, OperatingMode::Suspended),
             };
             let change = ModeChange {
-                key: key.clone(),
                 uid,
                 epoch,
-                busy_until: facts.busy_until.as_deref().copied(),
                 from,
                 to,
-                cause,
+                ..sleep_of(target, cause)?
             };
             Some(Change::Mode(change, facts.hold))
         }
         Intent::Bind | Intent::Release => {
             let (key, _) = target.claim.as_ref()?;
-            let sandbox = target.sandbox.as_ref();
             let change = ClaimChange {
                 key: key.clone(),
                 uid,
                 epoch,
-                sandbox: sandbox.map(|(_, facts)| Arc::clone(&facts.uid)),
-                busy_until: sandbox.and_then(|(_, facts)| facts.busy_until.as_deref().copied()),
+                sandbox: sleep_of(target, cause),
                 cause,
             };
             Some(if write.what == Intent::Bind {
@@ -110,6 +106,20 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
             })
         }
     }
+}
+
+/// The sleep of the Sandbox of a target, as it is seen.
+fn sleep_of(target: &Target, cause: &'static str) -> Option<ModeChange> {
+    let (key, facts) = target.sandbox.as_ref()?;
+    Some(ModeChange {
+        key: key.clone(),
+        uid: Arc::clone(&facts.uid),
+        epoch: facts.epoch,
+        busy_until: facts.busy_until.as_deref().copied(),
+        from: OperatingMode::Running,
+        to: OperatingMode::Suspended,
+        cause,
+    })
 }
 
 /// Writes; answers the new epoch. `until` was decided on together with the write: a process that was
@@ -125,8 +135,8 @@ pub(crate) async fn write(
             (Objects::Memory(store), Change::Release(change)) => Ok(store.release_claim(change)?),
             (Objects::Memory(store), Change::Bind(change)) => Ok(store.bind_claim(change)?),
             (Objects::Kubernetes(writer), Change::Mode(change, hold)) => match change.to {
-                OperatingMode::Running => writer.set_mode(change, *hold, until).await,
-                OperatingMode::Suspended => writer.suspend(change, *hold, until).await,
+                OperatingMode::Running => writer.set_mode(change, *hold, None, until).await,
+                OperatingMode::Suspended => writer.suspend(change, *hold, None, until).await,
             },
             (Objects::Kubernetes(writer), Change::Release(change)) => {
                 writer.release(change, until).await

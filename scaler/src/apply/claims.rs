@@ -4,9 +4,16 @@
 //! state that means something. Where a claim of a name lives, the claim counts:
 //!
 //! ```text
-//! release   remember · delete the claim          remembered, and alive: awake; the record is a leftover
+//! release   remember · suspend its Sandbox, marked · delete the claim
+//!           remembered, and alive: awake; the record is a leftover
+//!           marked, and the claim alive: asleep as any Sandbox is; the record is a leftover
 //! bind      create the claim · forget            alive, and remembered: awake; the record is a leftover
 //! ```
+//! Who puts to sleep decides by the Sandbox, and the claim is deleted by the claim's version alone. So the
+//! Sandbox sleeps first, under the fence of every sleep, and who wakes it, finding the mark
+//! ([`annotation::RELEASING`]), raises the epoch of the claim before: no deletion that was decided on before
+//! that, however late it arrives, is done under a request.
+//!
 //! A record is removed beside the claim that it is of only after that was fenced: its epoch is counted on,
 //! so that no deletion that was decided on before, however late it arrives, is done. A release without an
 //! answer leaves the record where it is: the claim may be gone. Leftovers are removed by the leader, and so is
@@ -16,10 +23,9 @@ use http::Method;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reveille_crds::SandboxKey;
-use reveille_crds::facts::busy_until;
 use reveille_crds::names::annotation;
 use reveille_crds::released_claim::ReleasedClaim;
-use reveille_lifecycle::store::ClaimChange;
+use reveille_lifecycle::store::{ClaimChange, ModeChange};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -28,7 +34,7 @@ use tracing::{info, warn};
 use super::answer::Failure;
 use super::call::{Body, Kind};
 use super::kubernetes::Writer;
-use super::patch::{Seen, epoch_of, next_epoch, same_object};
+use super::patch::{Releasing, Seen, epoch_of, next_epoch, same_object};
 use super::record::{Claim, recreate, remember};
 
 /// Its controller writes a claim's status whenever its Sandbox changes; a release that meets that looks
@@ -59,12 +65,13 @@ impl Writer {
         until: Instant,
     ) -> Result<u64, Failure> {
         let epoch = next_epoch(change.epoch)?;
-        let mut record = None;
+        let (mut record, mut sleeps) = (None, false);
         let mut done = Err(Failure::Conflict(
             "its controller keeps writing it".to_owned(),
         ));
         for _ in 0..TRIES {
-            match self.try_release(change, epoch, &mut record, until).await {
+            let tried = self.try_release(change, epoch, (&mut record, &mut sleeps), until);
+            match tried.await {
                 // The controller has written to it since it was read.
                 Ok(false) => {}
                 Ok(true) => return Ok(epoch),
@@ -87,27 +94,53 @@ impl Writer {
             }
         };
         self.complain(&change.key, taken_back);
-        done
+        match done {
+            // Its gates must stay closed until that is seen: nothing is to be taken back.
+            Err(error) if sleeps => {
+                let (key, claim) = (change.sandbox.as_ref().map(|it| &it.key), &change.key);
+                warn!(%claim, %error, "{claim} sleeps, but its claim was not deleted: {error}");
+                let name = key.map_or("", SandboxKey::name);
+                Err(Failure::Lost(format!(
+                    "its Sandbox {name} was put to sleep, and the claim not deleted: {error}"
+                )))
+            }
+            done => done,
+        }
     }
 
-    /// One try; whether it was done. `record` is ours, once there is one.
+    /// One try; whether it was done. `record` is ours, once there is one; `sleeps`: its Sandbox has been put
+    /// to sleep.
     async fn try_release(
         &self,
         change: &ClaimChange,
         epoch: u64,
-        record: &mut Option<Identity>,
+        (record, sleeps): (&mut Option<Identity>, &mut bool),
         until: Instant,
     ) -> Result<bool, Failure> {
         let path = Kind::Claim(self.claims()?).one(&change.key);
         let claim: Claim = self.call(Method::GET, &path, None, until).await?;
         same_object(&claim.metadata, &change.uid, change.epoch)?;
-        self.same_sandbox(&claim, change, until).await?;
+        let bound = change.sandbox.as_ref().map(|sandbox| sandbox.key.name());
+        if claim.bound() != bound {
+            return Err(Failure::Conflict("it is bound to another".to_owned()));
+        }
+        if let Some(sandbox) = change.sandbox.as_ref().filter(|_| *sleeps) {
+            self.still_sleeps(sandbox, until).await?;
+        }
         let read = Identity::of(&claim.metadata);
         let object = remember(claim, change, epoch);
         *record = Some(
             self.write_record(&change.key, object, record.as_ref(), until)
                 .await?,
         );
+        if let Some(sandbox) = change.sandbox.as_ref().filter(|_| !*sleeps) {
+            let releasing = Releasing {
+                claim: change.key.name().to_owned(),
+                uid: change.uid.to_string(),
+            };
+            self.suspend(sandbox, None, Some(&releasing), until).await?;
+            *sleeps = true;
+        }
         match self.delete(&path, &read, until).await {
             Ok(()) => Ok(true),
             Err(Failure::Conflict(_)) => Ok(false),
@@ -203,9 +236,7 @@ impl Writer {
         until: Instant,
     ) -> Result<(), Failure> {
         let path = Kind::Claim(self.claims()?).one(key);
-        let metadata = json!({"uid": uid, "annotations": {annotation::EPOCH: epoch.to_string()}});
-        let body = Some((Body::MergePatch, json!({"metadata": metadata})));
-        let _: IgnoredAny = self.call(Method::PATCH, &path, body, until).await?;
+        self.raise(&path, uid, epoch, until).await?;
         self.forget(key, record, until).await
     }
 
@@ -215,34 +246,53 @@ impl Writer {
         }
     }
 
-    /// Whether the claim is bound to the Sandbox that the writer looked at: it may have been bound anew,
-    /// and that one is in use.
-    async fn same_sandbox(
+    /// Has a claim live whose Sandbox its release has put to sleep, so that it can be woken: counts on its
+    /// epoch, so that the deletion fails.
+    pub(super) async fn keep_claim(
         &self,
-        claim: &Claim,
-        change: &ClaimChange,
+        sandbox: &SandboxKey,
+        owner: &Releasing,
         until: Instant,
     ) -> Result<(), Failure> {
-        let rebound = || Err(Failure::Conflict("it is bound to another".to_owned()));
-        match (claim.bound(), &change.sandbox) {
-            (None, None) => Ok(()),
-            (Some(name), Some(uid)) => {
-                let key = change
-                    .key
-                    .sibling(name)
-                    .map_err(|error| Failure::Conflict(error.to_string()))?;
-                let path = Kind::Sandbox(self.sandboxes()?).one(&key);
-                let sandbox: Seen = self.call(Method::GET, &path, None, until).await?;
-                if sandbox.metadata.uid.as_deref() != Some(uid) {
-                    return rebound();
-                }
-                if busy_until(&sandbox.metadata) != change.busy_until {
-                    return Err(Failure::Conflict("its busy lease has changed".to_owned()));
-                }
-                Ok(())
-            }
-            _ => rebound(),
+        let gone = |what: &str| Failure::Conflict(format!("its claim {}", what));
+        let key = sandbox
+            .sibling(&owner.claim)
+            .map_err(|error| gone(&format!("has no name: {error}")))?;
+        let path = Kind::Claim(self.claims()?).one(&key);
+        let claim: Result<Claim, Failure> = self.call(Method::GET, &path, None, until).await;
+        let claim = match claim {
+            Err(Failure::NotFound(_)) => return Err(gone("was released")),
+            claim => claim?,
+        };
+        let present = epoch_of(&claim.metadata);
+        same_object(&claim.metadata, &owner.uid, present)?;
+        self.raise(&path, &owner.uid, next_epoch(present)?, until)
+            .await
+    }
+
+    /// Writes the epoch of a claim, and so its version.
+    async fn raise(
+        &self,
+        path: &str,
+        uid: &str,
+        epoch: u64,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let metadata = json!({"uid": uid, "annotations": {annotation::EPOCH: epoch.to_string()}});
+        let body = Some((Body::MergePatch, json!({"metadata": metadata})));
+        let _: IgnoredAny = self.call(Method::PATCH, path, body, until).await?;
+        Ok(())
+    }
+
+    /// Whether a Sandbox is as it was put to sleep: by hand it may have been woken since.
+    async fn still_sleeps(&self, sandbox: &ModeChange, until: Instant) -> Result<(), Failure> {
+        let version = self.sandboxes()?;
+        let path = Kind::Sandbox(version).one(&sandbox.key);
+        let seen: Seen = self.call(Method::GET, &path, None, until).await?;
+        if seen.has_become(sandbox, version, next_epoch(sandbox.epoch)?) {
+            return Ok(());
         }
+        Err(Failure::Conflict("it was woken since".to_owned()))
     }
 
     /// Writes a record, in place of ours where there is one. Another's is of a release that did not come to

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::names::annotation;
+use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_kubernetes::discovery::{Discovery, Served, Version};
 use reveille_lifecycle::store::ModeChange;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Failure;
 use super::call::{self, Body, Kind};
-use super::patch::{Fence, Seen, next_epoch};
+use super::patch::{Fence, Releasing, Seen, next_epoch};
 use crate::status::continued;
 
 /// An API server that was away may refuse for want of rights for so long, until it has read them all.
@@ -67,12 +68,14 @@ impl Writer {
         }
     }
 
-    /// Wakes a Sandbox or puts it to sleep; answers the new epoch. Nearly always one request: only where
+    /// Wakes a Sandbox or puts it to sleep; answers the new epoch. What a release has put to sleep is woken
+    /// after its claim was made sure not to be deleted. Nearly always one request: only where
     /// the object is not as ours usually are, or never was ours, it is looked at and patched as it is.
     pub(super) async fn set_mode(
         &self,
         change: &ModeChange,
         hold: Option<Hold>,
+        releasing: Option<&Releasing>,
         until: Instant,
     ) -> Result<u64, Failure> {
         let version = self.sandboxes()?;
@@ -81,7 +84,7 @@ impl Writer {
         // One that was never written by us may have no annotations yet: it is looked at first.
         if change.epoch > 0 || hold.is_some() || change.busy_until.is_some() {
             let usual = Fence::usual(change, hold, version);
-            let body = usual.patch(change, version, epoch);
+            let body = usual.patch(change, version, epoch, releasing);
             let patched = self.patch(&path, Body::JsonPatch, body, until).await;
             let Err(Failure::Conflict(_)) = patched else {
                 return patched.map(|()| epoch);
@@ -92,7 +95,11 @@ impl Writer {
             return Err(Failure::Overtaken(epoch));
         }
         let exact = Fence::exact(&seen, change, hold, version)?;
-        let body = exact.patch(change, version, epoch);
+        let released_by = seen.releasing();
+        if let Some(owner) = released_by.filter(|_| change.to == OperatingMode::Running) {
+            self.keep_claim(&change.key, &owner, until).await?;
+        }
+        let body = exact.patch(change, version, epoch, releasing);
         let patched = self.patch(&path, Body::JsonPatch, body, until).await;
         patched.map(|()| epoch)
     }
@@ -100,14 +107,16 @@ impl Writer {
     /// Puts a Sandbox to sleep; answers the new epoch. Half of the time is for that. The rest is for finding
     /// out what became of it where there is no answer, or for making sure that it comes to nothing: a
     /// request that is still on its way somewhere must not take a sandbox away from those who use it by then.
+    /// `releasing`: it is put to sleep because that claim is being released.
     pub(super) async fn suspend(
         &self,
         change: &ModeChange,
         hold: Option<Hold>,
+        releasing: Option<&Releasing>,
         until: Instant,
     ) -> Result<u64, Failure> {
         let half = until - until.saturating_duration_since(Instant::now()) / 2;
-        let done = timeout_at(half, self.set_mode(change, hold, half)).await;
+        let done = timeout_at(half, self.set_mode(change, hold, releasing, half)).await;
         let lost = match done {
             Ok(Err(Failure::Lost(message))) => Failure::Lost(message),
             Ok(done) => return done,

@@ -45,7 +45,22 @@ pub(super) struct Fence {
     epoch: Value,
     hold: Value,
     busy_until: Value,
+    releasing: Value,
     mode: Value,
+}
+
+/// The claim whose release has put a Sandbox to sleep.
+#[derive(Debug, PartialEq)]
+pub(super) struct Releasing {
+    pub(super) claim: String,
+    pub(super) uid: String,
+}
+
+impl Releasing {
+    /// As the annotation says it.
+    pub(super) fn text(&self) -> String {
+        format!("{}/{}", self.claim, self.uid)
+    }
 }
 
 impl Fence {
@@ -60,6 +75,7 @@ impl Fence {
             epoch,
             hold: hold.map_or(Value::Null, |hold| json!(hold_word(hold))),
             busy_until: change.busy_until.map_or(Value::Null, lease_text),
+            releasing: Value::Null,
             mode: mode(change.from, version),
         }
     }
@@ -98,15 +114,28 @@ impl Fence {
             epoch: literal(annotation::EPOCH),
             hold: literal(annotation::HOLD),
             busy_until: literal(annotation::BUSY_UNTIL),
+            releasing: literal(annotation::RELEASING),
             mode: present.clone(),
         })
     }
 
-    /// The whole patch; `epoch` is the one it writes. A busy lease ends with the epoch it was set in.
-    pub(super) fn patch(&self, change: &ModeChange, version: Version, epoch: u64) -> Value {
+    /// The whole patch; `epoch` is the one it writes. A busy lease ends with the epoch it was set in, and so
+    /// does the mark of a release; `releasing` sets one.
+    pub(super) fn patch(
+        &self,
+        change: &ModeChange,
+        version: Version,
+        epoch: u64,
+        releasing: Option<&Releasing>,
+    ) -> Value {
         let mut operations = self.tests(change, version);
         operations.push(add(field(version), mode(change.to, version)));
-        let stamps = stamps(epoch, change.to, change.cause);
+        let mut stamps = stamps(epoch, change.to, change.cause);
+        if let Some(releasing) = releasing {
+            stamps.insert(annotation::RELEASING.to_owned(), json!(releasing.text()));
+        } else if !self.releasing.is_null() {
+            operations.push(remove(&pointer(annotation::RELEASING)));
+        }
         if !self.busy_until.is_null() {
             operations.push(remove(&pointer(annotation::BUSY_UNTIL)));
         }
@@ -139,6 +168,8 @@ impl Fence {
             operations.push(test(&pointer(annotation::HOLD), self.hold.clone()));
             let lease = pointer(annotation::BUSY_UNTIL);
             operations.push(test(&lease, self.busy_until.clone()));
+            let mark = pointer(annotation::RELEASING);
+            operations.push(test(&mark, self.releasing.clone()));
         } else {
             operations.push(test("/metadata/annotations", Value::Null));
         }
@@ -182,6 +213,15 @@ impl Seen {
         }
         operations.push(operation);
         Ok(Some(Value::Array(operations)))
+    }
+
+    /// The claim that is to be touched before this one is woken.
+    pub(super) fn releasing(&self) -> Option<Releasing> {
+        let annotations = self.metadata.annotations.as_ref();
+        let text = annotations?.get(annotation::RELEASING)?;
+        let (claim, uid) = text.split_once('/')?;
+        let (claim, uid) = (claim.to_owned(), uid.to_owned());
+        Some(Releasing { claim, uid })
     }
 
     fn mode(&self, version: Version) -> &Value {

@@ -34,13 +34,13 @@ pub(crate) enum Write {
         busy_until: Option<Instant>,
         to: Mode,
     },
-    /// A claim is remembered and deleted: expects its uid and epoch, and that it is still bound to that
-    /// Sandbox. Several steps, see [`crate::claims`].
+    /// A claim is remembered, its Sandbox put to sleep and marked, and the claim deleted: expects its uid and
+    /// epoch, and that it is still bound to the Sandbox of that write. Several steps, see [`crate::claims`].
     Release {
         claim: Name,
         uid: Uid,
         epoch: u64,
-        sandbox: Option<Uid>,
+        sandbox: Option<Box<Self>>,
     },
     /// A claim is created out of its memory, which is removed.
     Bind { claim: Name, uid: Uid, epoch: u64 },
@@ -254,9 +254,29 @@ impl Api {
             sandbox.mode = *to;
             sandbox.epoch = next;
             sandbox.busy_until = None;
+            sandbox.releasing = None;
             sandbox.woken = (*to == Mode::Running).then_some(now);
         });
         Ok(next)
+    }
+
+    /// Marks the Sandbox of this write, in the same PATCH, as put to sleep by the release of that claim.
+    pub(crate) fn mark(&mut self, write: &Write, claim: &Uid) {
+        if let Write::Mode { sandbox, .. } = write {
+            let claim = Arc::clone(claim);
+            self.edit_sandbox(sandbox, |sandbox| sandbox.releasing = Some(claim));
+        }
+    }
+
+    /// The claim, and its UID, whose release has put to sleep what this write is to wake.
+    pub(crate) fn released_by(&self, write: &Write) -> Option<(&Name, &Uid)> {
+        let Write::Mode { sandbox, .. } = write else {
+            return None;
+        };
+        let present = self.objects.sandboxes.get(sandbox)?;
+        let claim = present.claim.as_ref()?;
+        let uid = present.releasing.as_ref()?;
+        write.wakes().then_some((claim, uid))
     }
 
     /// POST of the memory of a claim. Answers its UID.
@@ -302,9 +322,12 @@ impl Api {
     /// remembered of it: who saw that first must not take the claim for older.
     ///
     /// # Errors
-    /// If it is not there.
-    pub(crate) fn touch_claim(&mut self, name: &Name) -> Result<(), Refusal> {
+    /// If it is not there, or is another than that.
+    pub(crate) fn touch_claim(&mut self, name: &Name, uid: Option<&Uid>) -> Result<(), Refusal> {
         let claim = self.objects.claims.get(name).ok_or(Refusal::NotFound)?;
+        if uid.is_some_and(|uid| claim.uid != *uid) {
+            return Err(Refusal::Conflict);
+        }
         let mut claim = Claim::clone(claim);
         let memory = self.objects.released.get(name);
         claim.epoch = memory.map_or(claim.epoch, |memory| memory.epoch.max(claim.epoch));

@@ -2,7 +2,9 @@
 //! between any two. Every state in between means something: where a claim lives, it counts.
 //!
 //! ```text
-//! release   look · remember · delete the claim      in between: awake, the memory is a leftover
+//! release   look · remember · put the Sandbox to sleep, marked · delete the claim
+//!           remembered: awake, the memory is a leftover; marked: asleep, and so is the memory
+//! restore   of a marked Sandbox: touch the claim · wake
 //! bind      look · create the claim · forget        in between: awake, the memory is a leftover
 //! collect   touch the claim · forget                touched, it outlives every older delete
 //! ```
@@ -26,6 +28,9 @@ use crate::writes::Pending;
 pub(crate) enum Stage {
     /// The only one, if it gets an answer.
     Patch,
+    /// PATCH of the claim whose release has put to sleep what is to be woken, and the other PATCH again.
+    TouchOwner,
+    PatchMarked,
     /// PATCH of the epoch alone, and a GET, after a sleep without an answer.
     Keep,
     See,
@@ -33,6 +38,11 @@ pub(crate) enum Stage {
     Look,
     Remember {
         version: u64,
+    },
+    /// PATCH of its Sandbox: to sleep, and marked.
+    Suspend {
+        version: u64,
+        memory: Uid,
     },
     Delete {
         version: u64,
@@ -113,7 +123,26 @@ impl World {
             _ => false,
         };
         match &pending.write {
-            Write::Mode { .. } if pending.stage != Stage::Patch => self.serve_sure(pending),
+            Write::Mode { .. } if matches!(pending.stage, Stage::Keep | Stage::See) => {
+                self.serve_sure(pending)
+            }
+            write @ Write::Mode { .. }
+                if pending.stage != Stage::PatchMarked
+                    && self.sim.mutant != Some(Mutant::MarkIgnored)
+                    && let Some((claim, uid)) = self.api.released_by(write) =>
+            {
+                let (claim, uid) = (Arc::clone(claim), Arc::clone(uid));
+                if pending.stage == Stage::Patch {
+                    return Done::then(Stage::TouchOwner);
+                }
+                match self.api.touch_claim(&claim, Some(&uid)) {
+                    Ok(()) => {
+                        self.sim.coverage.woken_while_released += 1;
+                        Done::then(Stage::PatchMarked)
+                    }
+                    Err(refusal) => Done::refused(refusal),
+                }
+            }
             Write::Mode { .. } => {
                 let tests_hold = self.sim.mutant != Some(Mutant::HoldUnfenced);
                 let tests_lease = self.sim.mutant != Some(Mutant::LeaseUnfenced);
@@ -156,6 +185,7 @@ impl World {
         else {
             return Done::refused(Refusal::NotFound);
         };
+        let bound_to = sandbox.as_ref().map(|sandbox| sandbox.fence().0);
         match &pending.stage {
             Stage::Look => {
                 let Some(present) = self.api.objects().claims.get(claim) else {
@@ -163,7 +193,7 @@ impl World {
                 };
                 let bound = self.api.standing(claim).map(|(_, bound)| &bound.uid);
                 let fits = present.uid == *uid && present.epoch == *epoch;
-                if is_fenced && (!fits || bound != sandbox.as_ref()) {
+                if is_fenced && (!fits || bound != bound_to) {
                     return Done::refused(Refusal::Conflict);
                 }
                 let version = present.version;
@@ -177,7 +207,35 @@ impl World {
                     Ok(memory) => {
                         self.sim.coverage.remembered += 1;
                         let version = *version;
-                        Done::then(Stage::Delete { version, memory })
+                        let is_left = self.sim.mutant == Some(Mutant::SandboxLeftAwake);
+                        Done::then(if sandbox.is_some() && !is_left {
+                            Stage::Suspend { version, memory }
+                        } else {
+                            Stage::Delete { version, memory }
+                        })
+                    }
+                }
+            }
+            Stage::Suspend { version, memory } => {
+                let Some(sandbox) = sandbox else {
+                    return Done::refused(Refusal::NotFound);
+                };
+                let (now, memory) = (self.sim.now(), Arc::clone(memory));
+                match self.api.patch(sandbox, is_fenced, true, true, now) {
+                    Ok(_) => {
+                        self.api.mark(sandbox, uid);
+                        let version = *version;
+                        Done {
+                            result: Some(Ok(epoch + 1)),
+                            next: Next::Then(Stage::Delete { version, memory }),
+                        }
+                    }
+                    Err(refusal) => {
+                        let fate = Written::Conflict;
+                        Done {
+                            result: Some(Err(refusal)),
+                            next: Next::Then(Stage::Forget { memory, fate }),
+                        }
                     }
                 }
             }
@@ -190,7 +248,12 @@ impl World {
                         next: Next::Done(Written::Done(epoch + 1)),
                     },
                     Err(refusal) => {
-                        let (memory, fate) = (Arc::clone(memory), Written::Conflict);
+                        // Its Sandbox sleeps, or has been woken since: nothing is to be taken back.
+                        let fate = match sandbox {
+                            Some(_) => Written::Lost,
+                            None => Written::Conflict,
+                        };
+                        let memory = Arc::clone(memory);
                         Done {
                             result: Some(Err(refusal)),
                             next: Next::Then(Stage::Forget { memory, fate }),
@@ -238,7 +301,7 @@ impl World {
         let is_mutated = self.sim.mutant == Some(Mutant::CollectUntouched);
         match stage {
             // There is no claim to touch: then what is remembered is all there is of it.
-            Stage::Touch { .. } if !is_mutated && self.api.touch_claim(claim).is_err() => {
+            Stage::Touch { .. } if !is_mutated && self.api.touch_claim(claim, None).is_err() => {
                 Done::over(Written::Conflict)
             }
             Stage::Touch { memory } => Done::then(Stage::Forget {

@@ -376,6 +376,7 @@ pub(crate) fn cold(uid: Uid, claim: Option<&Name>, has_volumes: bool, now: Insta
         deleting: false,
         pool_member: false,
         claim: claim.cloned(),
+        releasing: None,
         has_volumes,
     }
 }

@@ -68,6 +68,8 @@ coverage! {
     suspended,
     /// Sleeps written: released.
     given_back,
+    /// Wakes of what a release had put to sleep, before its claim was deleted.
+    woken_while_released,
     /// Wakes that found the sandbox awake or on its way.
     wakes_fenced,
     /// Sleeps that came too late.

@@ -65,11 +65,15 @@ pub enum Mutant {
     LostSleepLeft,
     /// A wake that nobody waits for any more is taken back.
     Impatient,
+    /// A claim is deleted while its Sandbox is awake.
+    SandboxLeftAwake,
+    /// What a release has put to sleep is woken without touching the claim that is to be deleted.
+    MarkIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -100,6 +104,8 @@ impl Mutant {
         Self::BlindLeader,
         Self::LostSleepLeft,
         Self::Impatient,
+        Self::SandboxLeftAwake,
+        Self::MarkIgnored,
     ];
 
     /// The invariant that it breaks.
@@ -109,7 +115,10 @@ impl Mutant {
             Self::TicketsNeverExpire => Invariant::TicketEndsOnceInTime,
             Self::WakesNotRepeated => Invariant::WaitersAreHeard,
             Self::WakePerAsk => Invariant::OneWakeForAll,
-            Self::DrainForged | Self::LostSleepLeft => Invariant::NoSleepInUse,
+            Self::DrainForged
+            | Self::LostSleepLeft
+            | Self::SandboxLeftAwake
+            | Self::MarkIgnored => Invariant::NoSleepInUse,
             Self::EverythingResent => Invariant::SentOnce,
             Self::AddressRemembered | Self::TerminatingAccepted | Self::BlindTrusted => {
                 Invariant::RightPod

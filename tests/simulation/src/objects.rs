@@ -33,6 +33,8 @@ pub(crate) struct Sandbox {
     pub(crate) pool_member: bool,
     /// The claim that controls it.
     pub(crate) claim: Option<Name>,
+    /// UID of the claim whose release has put it to sleep: who wakes it touches that claim first.
+    pub(crate) releasing: Option<Uid>,
     pub(crate) has_volumes: bool,
 }
 

@@ -33,6 +33,9 @@ const CALM: Duration = Duration::from_millis(10);
 /// Of the runs in which processes are suspended: how often one is that has just begun to send a write.
 const PAUSED_OVER_IT: f64 = 0.05;
 
+/// How often the second half of a release is late.
+const HALF_DONE: f64 = 0.3;
+
 /// Time from the decision to write to the first byte.
 const SEND: Duration = Duration::from_micros(50);
 
@@ -70,7 +73,7 @@ pub(crate) struct Pending {
 #[derive(Clone, Debug)]
 pub(crate) struct Applied {
     pub(crate) pending: Pending,
-    /// UID, epoch and mode that the object really had.
+    /// UID, epoch and mode that the object it went to really had.
     pub(crate) before: Option<(Uid, u64, Mode)>,
     /// UID of the Sandbox that stood for its target.
     pub(crate) bound: Option<Uid>,
@@ -78,9 +81,27 @@ pub(crate) struct Applied {
     pub(crate) hold: Option<Hold>,
     /// The busy lease that stood on it.
     pub(crate) busy_until: Option<Instant>,
+    /// A release had put it to sleep, and somebody woke it by hand.
+    pub(crate) by_hand: bool,
     /// A later term than its writer's, in which its target was put to sleep before.
     pub(crate) later: Option<u64>,
     pub(crate) result: Result<u64, Refusal>,
+}
+
+impl Pending {
+    /// What of it the present request does: a release goes to the Sandbox before it goes to the claim.
+    pub(crate) fn goes_to(&self) -> &Write {
+        match (&self.write, &self.stage) {
+            (
+                Write::Release {
+                    sandbox: Some(sandbox),
+                    ..
+                },
+                Stage::Suspend { .. },
+            ) => sandbox,
+            (write, _) => write,
+        }
+    }
 }
 
 impl World {
@@ -179,7 +200,10 @@ impl World {
             return self.sim.after(delay, Event::WriteArrives(id, stage));
         }
         let is_slow = now < self.scalers[by.index].lease_back && self.sim.goes_wrong(0.5);
-        let delay = if is_slow || self.sim.goes_wrong(writes.late) {
+        // Between the two halves of a release is the worst moment to be slow.
+        let is_half_done = matches!(self.writes[id].stage, Stage::Delete { .. });
+        let late = writes.late.max(if is_half_done { HALF_DONE } else { 0.0 });
+        let delay = if is_slow || self.sim.goes_wrong(late) {
             self.sim.coverage.writes_late += 1;
             self.sim.trouble_for(Rules::default().drain_hold);
             self.sim.up_to(limit.saturating_duration_since(now))
@@ -235,7 +259,7 @@ impl World {
         }
         let travelling = &mut self.writes[id].travelling;
         *travelling = travelling.saturating_sub(1);
-        let before = self.api.before(&pending.write);
+        let before = self.api.before(pending.goes_to());
         let standing = self.api.standing(&pending.target);
         let bound = standing.map(|(_, sandbox)| Arc::clone(sandbox));
         let done = self.serve(&pending);
@@ -310,6 +334,9 @@ impl World {
             before,
             hold: standing.as_ref().and_then(|sandbox| sandbox.hold),
             busy_until: standing.as_ref().and_then(|sandbox| sandbox.busy_until),
+            by_hand: standing.as_ref().is_some_and(|sandbox| {
+                sandbox.releasing.is_some() && sandbox.mode == Mode::Running
+            }),
             bound: standing.map(|sandbox| Arc::clone(&sandbox.uid)),
             later,
             result,

@@ -180,3 +180,13 @@ fn a_wake_taken_back_within_its_time_is_noticed() {
 fn a_sleep_without_an_answer_that_is_left_to_itself_is_noticed() {
     is_caught(Mutant::LostSleepLeft);
 }
+
+#[test]
+fn a_claim_deleted_under_a_sandbox_that_is_awake_is_noticed() {
+    is_caught(Mutant::SandboxLeftAwake);
+}
+
+#[test]
+fn a_wake_that_leaves_a_release_on_its_way_is_noticed() {
+    is_caught(Mutant::MarkIgnored);
+}

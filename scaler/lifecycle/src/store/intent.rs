@@ -44,10 +44,8 @@ pub struct ClaimChange {
     pub uid: Arc<str>,
     /// Its epoch as the writer knows it.
     pub epoch: u64,
-    /// UID of the Sandbox bound to it as the writer knows it; none for a released claim.
-    pub sandbox: Option<Arc<str>>,
-    /// The busy lease that stands on that Sandbox, as the writer knows it.
-    pub busy_until: Option<Timestamp>,
+    /// The sleep of the Sandbox bound to it as the writer knows it; none for a released claim.
+    pub sandbox: Option<ModeChange>,
     /// Cause, as the annotation says it.
     pub cause: &'static str,
 }
@@ -85,21 +83,8 @@ impl Store {
     /// `Denied` for an unclaimed member of a warm pool.
     pub fn set_mode(&self, change: &ModeChange) -> Result<u64, IntentError> {
         self.try_update(&change.key, |object: &mut SandboxObject| {
+            let epoch = may_change(object, change)?;
             let sandbox = &mut object.sandbox;
-            let epoch = fence(&sandbox.metadata, &change.uid, change.epoch)?;
-            if labels(&sandbox.metadata).is_some_and(|labels| labels.contains_key(label::WARM_POOL))
-            {
-                return Err(IntentError::Denied(
-                    "an unclaimed member of a warm pool".to_owned(),
-                ));
-            }
-            if sandbox.spec.operating_mode != change.from {
-                return Err(IntentError::Conflict(format!(
-                    "it is {:?} already",
-                    sandbox.spec.operating_mode
-                )));
-            }
-            same_lease(&sandbox.metadata, change.busy_until)?;
             sandbox.spec.operating_mode = change.to;
             if let Some(annotations) = &mut sandbox.metadata.annotations {
                 annotations.remove(annotation::BUSY_UNTIL);
@@ -114,18 +99,22 @@ impl Store {
     /// # Errors
     /// `Conflict` unless UID and epoch are as told, it is neither released nor being deleted, and it has
     /// no other living Sandbox than the one told of (it may have been bound anew, and that one is in use),
-    /// with no other busy lease than the one told of.
+    /// with no other epoch, mode and busy lease than told.
     pub fn release_claim(&self, change: &ClaimChange) -> Result<u64, IntentError> {
         self.write(|state| {
             let own = sandboxes_of(state, &change.key);
             let is_other = |object: &SandboxObject| {
                 let meta = &object.sandbox.metadata;
-                meta.deletion_timestamp.is_none()
-                    && meta.uid.as_deref() != change.sandbox.as_deref()
+                let told = change.sandbox.as_ref().map(|told| &*told.uid);
+                meta.deletion_timestamp.is_none() && meta.uid.as_deref() != told
             };
             let rebound = own.iter().any(|(_, object)| is_other(object));
-            for (_, object) in own.iter().filter(|(_, object)| !is_other(object)) {
-                same_lease(&object.sandbox.metadata, change.busy_until)?;
+            let living = own.iter().filter(|(_, object)| {
+                let meta = &object.sandbox.metadata;
+                meta.deletion_timestamp.is_none() && !is_other(object)
+            });
+            for ((_, object), told) in living.zip(&change.sandbox) {
+                may_change(object, told)?;
             }
             let epoch = state.edit(&change.key, |object: &mut ClaimObject| {
                 let epoch = fence(&object.claim.metadata, &change.uid, change.epoch)?;
@@ -252,6 +241,25 @@ fn fence(meta: &ObjectMeta, uid: &str, epoch: u64) -> Result<u64, IntentError> {
     present
         .checked_add(1)
         .ok_or_else(|| IntentError::Denied("no epoch is left".to_owned()))
+}
+
+/// The next epoch of a Sandbox, if it is as the writer knows it.
+fn may_change(object: &SandboxObject, change: &ModeChange) -> Result<u64, IntentError> {
+    let sandbox = &object.sandbox;
+    let epoch = fence(&sandbox.metadata, &change.uid, change.epoch)?;
+    if labels(&sandbox.metadata).is_some_and(|labels| labels.contains_key(label::WARM_POOL)) {
+        return Err(IntentError::Denied(
+            "an unclaimed member of a warm pool".to_owned(),
+        ));
+    }
+    if sandbox.spec.operating_mode != change.from {
+        return Err(IntentError::Conflict(format!(
+            "it is {:?} already",
+            sandbox.spec.operating_mode
+        )));
+    }
+    same_lease(&sandbox.metadata, change.busy_until)?;
+    Ok(epoch)
 }
 
 fn same_lease(meta: &ObjectMeta, known: Option<Timestamp>) -> Result<(), IntentError> {

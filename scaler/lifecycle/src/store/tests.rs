@@ -191,19 +191,13 @@ fn bound() -> (Store, ClaimChange) {
         .unwrap();
     bind(&store, "pool-abcde");
     let release = ClaimChange {
-        busy_until: None,
         key: key("alice"),
         uid: "claim-1".into(),
         epoch: 0,
-        sandbox: uid(&store, "pool-abcde"),
+        sandbox: Some(sleep_of(&store, "pool-abcde")),
         cause: "idle",
     };
     (store, release)
-}
-
-fn uid(store: &Store, name: &str) -> Option<Arc<str>> {
-    let object = store.get::<SandboxObject>(&key(name)).unwrap();
-    object.sandbox.metadata.uid.as_deref().map(Into::into)
 }
 
 fn bind(store: &Store, name: &str) {
@@ -279,11 +273,33 @@ fn a_claim_that_was_bound_anew_is_not_released_for_the_sandbox_it_had() {
     }
     assert!(!is_deleted(&store, "pool-fghij"));
     let present = ClaimChange {
-        sandbox: uid(&store, "pool-fghij"),
+        sandbox: Some(sleep_of(&store, "pool-fghij")),
         ..release
     };
     assert_eq!(store.release_claim(&present), Ok(1));
     assert!(is_deleted(&store, "pool-fghij"));
+}
+
+#[test]
+fn a_claim_whose_sandbox_was_woken_since_is_not_released() {
+    let (store, release) = bound();
+    let sleep = release.sandbox.clone().unwrap();
+    assert_eq!(store.set_mode(&sleep), Ok(1));
+    let asleep = store.release_claim(&release);
+    assert!(
+        matches!(asleep, Err(IntentError::Conflict(_))),
+        "{asleep:?}"
+    );
+    let wake = ModeChange {
+        epoch: 1,
+        from: OperatingMode::Suspended,
+        to: OperatingMode::Running,
+        ..sleep
+    };
+    assert_eq!(store.set_mode(&wake), Ok(2));
+    let late = store.release_claim(&release);
+    assert!(matches!(late, Err(IntentError::Conflict(_))), "{late:?}");
+    assert!(!is_deleted(&store, "pool-abcde"));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use reveille_lifecycle::store::ClaimChange;
 use tokio::task::JoinSet;
 
+use super::super::patch::Releasing;
 use super::*;
 
 impl Bench {
@@ -50,11 +51,15 @@ impl Bench {
     pub(super) async fn looked_at(&self, claim: &Value) -> ClaimChange {
         let sandbox = self.get(SANDBOX, bound_to(claim).unwrap()).await.unwrap();
         ClaimChange {
-            busy_until: None,
             key: self.key("desk"),
             uid: uid(claim).into(),
             epoch: epoch(claim).as_str().unwrap().parse().unwrap(),
-            sandbox: Some(uid(&sandbox).into()),
+            sandbox: Some(change(
+                self,
+                &sandbox,
+                present(&sandbox),
+                OperatingMode::Suspended,
+            )),
             cause: "idle",
         }
     }
@@ -63,7 +68,6 @@ impl Bench {
     pub(super) async fn remembered(&self) -> ClaimChange {
         let record = self.get(Kind::Released, "desk").await.unwrap();
         ClaimChange {
-            busy_until: None,
             key: self.key("desk"),
             uid: record["spec"]["claimUid"].as_str().unwrap().into(),
             epoch: epoch(&record).as_str().unwrap().parse().unwrap(),
@@ -75,6 +79,13 @@ impl Bench {
     pub(super) async fn is_gone(&self, kind: Kind) -> bool {
         matches!(self.get(kind, "desk").await, Err(Failure::NotFound(_)))
     }
+}
+
+/// The epoch of a Sandbox, which may have none yet.
+fn present(sandbox: &Value) -> u64 {
+    epoch(sandbox)
+        .as_str()
+        .map_or(0, |text| text.parse().unwrap())
 }
 
 fn bound_to(claim: &Value) -> Option<&str> {
@@ -141,7 +152,10 @@ async fn a_claim_that_is_not_as_it_was_looked_at_is_not_released() {
             ..right.clone()
         },
         ClaimChange {
-            sandbox: Some("another".into()),
+            sandbox: right.sandbox.clone().map(|sandbox| ModeChange {
+                uid: "another".into(),
+                ..sandbox
+            }),
             ..right.clone()
         },
         ClaimChange {
@@ -188,20 +202,26 @@ async fn a_claim_that_may_not_be_deleted_lives_on_without_a_record() {
     let bench = Bench::new("undeletable").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
+    let sandbox = change.sandbox.as_ref().unwrap().key.name().to_owned();
     let rules = json!([
-        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"], "verbs": ["get"]},
+        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"], "verbs": ["get", "patch"]},
         {"apiGroups": ["extensions.agents.x-k8s.io"], "resources": ["sandboxclaims"], "verbs": ["get", "patch"]},
         {"apiGroups": ["reveille.dev"], "resources": ["releasedclaims"], "verbs": ["*"]},
     ]);
     let writer = bench.writer_with(rules).await;
     let denied = writer.release(&change, soon()).await;
     assert!(
-        matches!(&denied, Err(Failure::Denied(why)) if why.contains("cannot delete")),
+        matches!(&denied, Err(Failure::Lost(why)) if why.contains("cannot delete")),
         "{denied:?}"
     );
     assert!(bench.is_gone(Kind::Released).await);
     let after = bench.get(CLAIM, "desk").await.unwrap();
     assert_eq!((uid(&after), epoch(&after)), (uid(&claim), &json!("5")));
+    let asleep = bench.get(SANDBOX, &sandbox).await.unwrap();
+    assert_eq!(
+        asleep["spec"]["operatingMode"], "Suspended",
+        "it sleeps all the same"
+    );
 }
 
 #[tokio::test]
@@ -257,4 +277,70 @@ async fn the_record_of_a_claim_goes_when_the_claim_would_have_been_deleted_and_n
     assert!(!bench.is_gone(Kind::Released).await);
     assert_eq!(bench.writer.bury(&key, &change.uid, soon()).await, Ok(()));
     assert!(bench.is_gone(Kind::Released).await);
+}
+
+/// The wake of the Sandbox of a claim whose release was decided before, and what that goes on with late.
+#[tokio::test]
+async fn a_release_that_was_decided_before_a_wake_is_not_done_after_it() {
+    let bench = Bench::new("overtaken").await;
+    let claim = bench.claimed().await;
+    let release = bench.looked_at(&claim).await;
+    // An operator suspends it by hand, and another scaler wakes it: the claim shows nothing of either.
+    let sandbox = release.sandbox.clone().unwrap();
+    let name = sandbox.key.name();
+    let by_hand = json!({"spec": {"operatingMode": "Suspended"}});
+    let suspended = bench.merge(SANDBOX, name, by_hand).await;
+    let wake = change(&bench, &suspended, sandbox.epoch, OperatingMode::Running);
+    bench
+        .writer
+        .set_mode(&wake, None, None, soon())
+        .await
+        .unwrap();
+    let late = bench.writer.release(&release, soon()).await;
+    assert!(matches!(late, Err(Failure::Conflict(_))), "{late:?}");
+    assert!(bench.is_gone(Kind::Released).await);
+    let after = bench.get(CLAIM, "desk").await.unwrap();
+    assert_eq!(uid(&after), uid(&claim));
+    let awake = bench.get(SANDBOX, name).await.unwrap();
+    assert_eq!(awake["spec"]["operatingMode"], "Running");
+}
+
+#[tokio::test]
+async fn what_a_release_has_put_to_sleep_is_woken_and_its_late_deletion_fails() {
+    let bench = Bench::new("half-slept").await;
+    let claim = bench.claimed().await;
+    let release = bench.looked_at(&claim).await;
+    let sandbox = release.sandbox.clone().unwrap();
+    let name = sandbox.key.name();
+    // The release ended, or is late, after its Sandbox was put to sleep.
+    let releasing = Releasing {
+        claim: "desk".to_owned(),
+        uid: uid(&claim).to_owned(),
+    };
+    let asleep = bench
+        .writer
+        .suspend(&sandbox, None, Some(&releasing), soon())
+        .await;
+    assert_eq!(asleep, Ok(sandbox.epoch + 1));
+    let read = bench.get(CLAIM, "desk").await.unwrap();
+    let seen = bench.get(SANDBOX, name).await.unwrap();
+    let wake = change(&bench, &seen, sandbox.epoch + 1, OperatingMode::Running);
+    let woken = bench.writer.set_mode(&wake, None, None, soon()).await;
+    assert_eq!(woken, Ok(sandbox.epoch + 2));
+    let awake = bench.get(SANDBOX, name).await.unwrap();
+    assert_eq!(awake["spec"]["operatingMode"], "Running");
+    let notes = awake["metadata"]["annotations"].as_object().unwrap();
+    assert!(!notes.contains_key("reveille.dev/releasing"), "{notes:?}");
+    let after = bench.get(CLAIM, "desk").await.unwrap();
+    assert_eq!((epoch(&read), epoch(&after)), (&json!("4"), &json!("5")));
+    let version = &read["metadata"]["resourceVersion"];
+    let late = json!({"preconditions": {"uid": uid(&claim), "resourceVersion": version}});
+    let path = CLAIM.one(&bench.key("desk"));
+    let refused = bench
+        .call(Method::DELETE, &path, Some((Body::Json, late)))
+        .await;
+    assert!(matches!(refused, Err(Failure::Conflict(_))), "{refused:?}");
+    // A release that still goes by the epoch of before comes to nothing.
+    let again = bench.writer.release(&release, soon()).await;
+    assert!(matches!(again, Err(Failure::Conflict(_))), "{again:?}");
 }

@@ -51,10 +51,14 @@ async fn admission_denies_a_wake_with_its_own_words_and_that_is_no_conflict() {
     let denied = timeout(PATIENCE, async {
         loop {
             let wake = change(&bench, &object, epoch, OperatingMode::Running);
-            match bench.writer.set_mode(&wake, None, soon()).await {
+            match bench.writer.set_mode(&wake, None, None, soon()).await {
                 Ok(_) => {
                     let back = change(&bench, &object, epoch + 1, OperatingMode::Suspended);
-                    epoch = bench.writer.set_mode(&back, None, soon()).await.unwrap();
+                    epoch = bench
+                        .writer
+                        .set_mode(&back, None, None, soon())
+                        .await
+                        .unwrap();
                 }
                 Err(error) => return error,
             }
@@ -67,7 +71,7 @@ async fn admission_denies_a_wake_with_its_own_words_and_that_is_no_conflict() {
     );
     // The fence is looked at first: what another has changed is not "denied".
     let stale = change(&bench, &object, epoch + 7, OperatingMode::Running);
-    let conflict = bench.writer.set_mode(&stale, None, soon()).await;
+    let conflict = bench.writer.set_mode(&stale, None, None, soon()).await;
     assert!(
         matches!(conflict, Err(Failure::Conflict(_))),
         "{conflict:?}"
@@ -81,7 +85,7 @@ async fn without_the_right_to_patch_it_is_denied() {
     let rules = json!([{"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"], "verbs": ["get", "list"]}]);
     let writer = bench.writer_with(rules).await;
     let wake = change(&bench, &object, 0, OperatingMode::Running);
-    let denied = writer.set_mode(&wake, None, soon()).await;
+    let denied = writer.set_mode(&wake, None, None, soon()).await;
     assert!(
         matches!(&denied, Err(Failure::Denied(why)) if why.contains("cannot patch")),
         "{denied:?}"
@@ -118,7 +122,7 @@ async fn a_version_that_is_not_served_is_unavailable_and_looked_for_again() {
     let unknown = Writer::new(bench.client.clone(), Discovery::new(), "test");
     let object = bench.sandbox("alice", "Suspended", json!({})).await;
     let wake = change(&bench, &object, 0, OperatingMode::Running);
-    let refused = unknown.set_mode(&wake, None, soon()).await;
+    let refused = unknown.set_mode(&wake, None, None, soon()).await;
     assert!(
         matches!(refused, Err(Failure::Unavailable(_))),
         "{refused:?}"

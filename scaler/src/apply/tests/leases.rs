@@ -30,7 +30,7 @@ async fn a_lease_keeps_what_was_decided_on_without_it_from_sleeping_and_ends_wit
         let there = bench.get(SANDBOX, name).await.unwrap();
         assert_eq!(leased(&there), "2100-01-02T03:04:05Z");
         let unknowing = change(&bench, &object, 0, OperatingMode::Suspended);
-        let refused = bench.writer.suspend(&unknowing, None, soon()).await;
+        let refused = bench.writer.suspend(&unknowing, None, None, soon()).await;
         assert!(
             matches!(&refused, Err(Failure::Conflict(why)) if why.contains("lease")),
             "{refused:?}"
@@ -39,7 +39,10 @@ async fn a_lease_keeps_what_was_decided_on_without_it_from_sleeping_and_ends_wit
             busy_until: lease(),
             ..unknowing
         };
-        assert_eq!(bench.writer.suspend(&knowing, None, soon()).await, Ok(1));
+        assert_eq!(
+            bench.writer.suspend(&knowing, None, None, soon()).await,
+            Ok(1)
+        );
         let there = bench.get(SANDBOX, name).await.unwrap();
         assert_eq!(leased(&there), &Value::Null);
         let late = set(lease()).await;
@@ -48,13 +51,19 @@ async fn a_lease_keeps_what_was_decided_on_without_it_from_sleeping_and_ends_wit
             "{late:?}"
         );
         let wake = change(&bench, &object, 1, OperatingMode::Running);
-        assert_eq!(bench.writer.set_mode(&wake, None, soon()).await, Ok(2));
+        assert_eq!(
+            bench.writer.set_mode(&wake, None, None, soon()).await,
+            Ok(2)
+        );
         assert_eq!(set(lease()).await, Ok(()));
         assert_eq!(set(None).await, Ok(()));
         let there = bench.get(SANDBOX, name).await.unwrap();
         assert_eq!(leased(&there), &Value::Null);
         let sleep = change(&bench, &object, 2, OperatingMode::Suspended);
-        assert_eq!(bench.writer.set_mode(&sleep, None, soon()).await, Ok(3));
+        assert_eq!(
+            bench.writer.set_mode(&sleep, None, None, soon()).await,
+            Ok(3)
+        );
     }
 }
 
@@ -67,7 +76,10 @@ async fn a_lease_that_a_person_wrote_otherwise_is_the_same_lease() {
         busy_until: lease(),
         ..change(&bench, &object, 4, OperatingMode::Suspended)
     };
-    assert_eq!(bench.writer.set_mode(&sleep, None, soon()).await, Ok(5));
+    assert_eq!(
+        bench.writer.set_mode(&sleep, None, None, soon()).await,
+        Ok(5)
+    );
     let there = bench.get(SANDBOX, "alice").await.unwrap();
     assert_eq!(leased(&there), &Value::Null);
 }

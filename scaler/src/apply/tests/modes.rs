@@ -25,9 +25,15 @@ async fn a_wake_changes_the_mode_and_our_annotations_and_nothing_else_is_ours() 
         .unwrap();
     let before = bench.get(SANDBOX, "alice").await.unwrap();
     let wake = change(&bench, &before, 0, OperatingMode::Running);
-    assert_eq!(bench.writer.set_mode(&wake, None, soon()).await, Ok(1));
+    assert_eq!(
+        bench.writer.set_mode(&wake, None, None, soon()).await,
+        Ok(1)
+    );
     let sleep = change(&bench, &before, 1, OperatingMode::Suspended);
-    assert_eq!(bench.writer.set_mode(&sleep, None, soon()).await, Ok(2));
+    assert_eq!(
+        bench.writer.set_mode(&sleep, None, None, soon()).await,
+        Ok(2)
+    );
     let after = bench.get(SANDBOX, "alice").await.unwrap();
     let annotations = &after["metadata"]["annotations"];
     assert_eq!(after["spec"]["operatingMode"], "Suspended");
@@ -82,7 +88,7 @@ async fn what_is_not_as_it_was_looked_at_is_not_touched() {
     };
     let other_mode = change(&bench, &object, 5, OperatingMode::Suspended);
     for wrong in [other_uid, older, newer, unmarked, other_mode] {
-        let refused = bench.writer.set_mode(&wrong, None, soon()).await;
+        let refused = bench.writer.set_mode(&wrong, None, None, soon()).await;
         assert!(matches!(refused, Err(Failure::Conflict(_))), "{refused:?}");
     }
     let after = bench.get(SANDBOX, "alice").await.unwrap();
@@ -91,7 +97,10 @@ async fn what_is_not_as_it_was_looked_at_is_not_touched() {
         object["metadata"]["generation"]
     );
     assert_eq!(epoch(&after), "5");
-    assert_eq!(bench.writer.set_mode(&right, None, soon()).await, Ok(6));
+    assert_eq!(
+        bench.writer.set_mode(&right, None, None, soon()).await,
+        Ok(6)
+    );
 }
 
 #[tokio::test]
@@ -108,7 +117,7 @@ async fn an_object_without_annotations_an_epoch_or_a_readable_epoch_is_woken_all
         let object = bench.sandbox(name, "Suspended", annotations).await;
         let wake = change(&bench, &object, 0, OperatingMode::Running);
         assert_eq!(
-            bench.writer.set_mode(&wake, None, soon()).await,
+            bench.writer.set_mode(&wake, None, None, soon()).await,
             Ok(1),
             "{name}"
         );
@@ -119,7 +128,7 @@ async fn an_object_without_annotations_an_epoch_or_a_readable_epoch_is_woken_all
         );
         let sleep = change(&bench, &object, 1, OperatingMode::Suspended);
         assert_eq!(
-            bench.writer.set_mode(&sleep, None, soon()).await,
+            bench.writer.set_mode(&sleep, None, None, soon()).await,
             Ok(2),
             "{name}"
         );
@@ -134,7 +143,7 @@ async fn what_is_being_deleted_is_a_conflict_and_what_is_gone_is_not_found() {
     let held = json!({"metadata": {"finalizers": ["reveille.dev/test"]}});
     bench.merge(SANDBOX, "alice", held).await;
     bench.delete(SANDBOX, "alice").await;
-    let refused = bench.writer.set_mode(&wake, None, soon()).await;
+    let refused = bench.writer.set_mode(&wake, None, None, soon()).await;
     assert!(
         matches!(&refused, Err(Failure::Conflict(why)) if why.contains("deleted")),
         "{refused:?}"
@@ -142,11 +151,11 @@ async fn what_is_being_deleted_is_a_conflict_and_what_is_gone_is_not_found() {
     let released = json!({"metadata": {"finalizers": null}});
     bench.merge(SANDBOX, "alice", released).await;
     bench.until_gone(SANDBOX, "alice").await;
-    let refused = bench.writer.set_mode(&wake, None, soon()).await;
+    let refused = bench.writer.set_mode(&wake, None, None, soon()).await;
     assert!(matches!(refused, Err(Failure::NotFound(_))), "{refused:?}");
     // Another of its name is not woken for it.
     bench.sandbox("alice", "Suspended", json!({})).await;
-    let refused = bench.writer.set_mode(&wake, None, soon()).await;
+    let refused = bench.writer.set_mode(&wake, None, None, soon()).await;
     assert!(
         matches!(&refused, Err(Failure::Conflict(why)) if why.contains("replaced")),
         "{refused:?}"
@@ -177,7 +186,7 @@ async fn of_wakes_and_sleeps_by_several_writers_exactly_one_wins_each_epoch() {
             };
             let change = change(&bench, &object, epoch, to);
             let writer = bench.writer.clone();
-            writers.spawn(async move { writer.set_mode(&change, None, soon()).await });
+            writers.spawn(async move { writer.set_mode(&change, None, None, soon()).await });
         }
         let mut done = Vec::new();
         while let Some(result) = writers.join_next().await {
@@ -290,11 +299,15 @@ async fn where_only_the_old_version_is_served_a_sandbox_sleeps_by_its_replicas()
             to: OperatingMode::Suspended,
             cause: "idle",
         };
-        assert_eq!(writer.set_mode(&sleep, None, soon()).await, Ok(1), "{name}");
+        assert_eq!(
+            writer.set_mode(&sleep, None, None, soon()).await,
+            Ok(1),
+            "{name}"
+        );
         let after = call(Method::GET, old.one(&key), None).await.unwrap();
         assert_eq!(after["spec"]["replicas"], 0);
         assert!(after["spec"].get("operatingMode").is_none(), "not both");
-        let again = writer.set_mode(&sleep, None, soon()).await;
+        let again = writer.set_mode(&sleep, None, None, soon()).await;
         assert!(matches!(again, Err(Failure::Conflict(_))), "{again:?}");
         let wake = ModeChange {
             epoch: 1,
@@ -302,13 +315,13 @@ async fn where_only_the_old_version_is_served_a_sandbox_sleeps_by_its_replicas()
             to: OperatingMode::Running,
             ..sleep
         };
-        assert_eq!(writer.set_mode(&wake, None, soon()).await, Ok(2));
+        assert_eq!(writer.set_mode(&wake, None, None, soon()).await, Ok(2));
         let after = call(Method::GET, old.one(&key), None).await.unwrap();
         assert_eq!(after["spec"]["replicas"], 1);
         // The new version, which an upgrade will bring, is not there yet.
         let early = writer_of(client.clone(), Version::V1Beta1);
         let wake = ModeChange { epoch: 2, ..wake };
-        let early = early.set_mode(&wake, None, soon()).await;
+        let early = early.set_mode(&wake, None, None, soon()).await;
         assert!(matches!(early, Err(Failure::Unavailable(_))), "{early:?}");
     }
 }
@@ -344,7 +357,7 @@ async fn a_hold_that_was_set_meanwhile_keeps_the_mode_as_it_is() {
     let annotations = json!({"reveille.dev/hold": "awake"});
     let object = bench.sandbox("alice", "Running", annotations).await;
     let sleep = change(&bench, &object, 0, OperatingMode::Suspended);
-    let refused = bench.writer.set_mode(&sleep, None, soon()).await;
+    let refused = bench.writer.set_mode(&sleep, None, None, soon()).await;
     assert!(
         matches!(&refused, Err(Failure::Conflict(why)) if why.contains("hold")),
         "{refused:?}"
@@ -352,9 +365,15 @@ async fn a_hold_that_was_set_meanwhile_keeps_the_mode_as_it_is() {
     let asleep = json!({"metadata": {"annotations": {"reveille.dev/hold": "asleep"}}});
     bench.merge(SANDBOX, "alice", asleep).await;
     let held = Some(Hold::Asleep);
-    assert_eq!(bench.writer.suspend(&sleep, held, soon()).await, Ok(1));
+    assert_eq!(
+        bench.writer.suspend(&sleep, held, None, soon()).await,
+        Ok(1)
+    );
     let unreadable = json!({"metadata": {"annotations": {"reveille.dev/hold": "perhaps"}}});
     bench.merge(SANDBOX, "alice", unreadable).await;
     let wake = change(&bench, &object, 1, OperatingMode::Running);
-    assert_eq!(bench.writer.set_mode(&wake, None, soon()).await, Ok(2));
+    assert_eq!(
+        bench.writer.set_mode(&wake, None, None, soon()).await,
+        Ok(2)
+    );
 }

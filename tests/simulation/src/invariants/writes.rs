@@ -39,7 +39,8 @@ pub(super) fn one_wake_for_all(world: &World) -> Result<(), String> {
 pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let now = world.sim.now();
     // What only its fences can hold comes when the gates have long opened again.
-    let on_time = |applied: &&Applied| !world.is_loose(&applied.pending);
+    // And two objects cannot be tested at once: who wakes by hand what is being released takes his chance.
+    let on_time = |applied: &&Applied| !world.is_loose(&applied.pending) && !applied.by_hand;
     for applied in sleeps(world).filter(on_time) {
         let target = &applied.pending.target;
         let in_use = world.requests.live().find(|(_, request)| {
@@ -76,11 +77,7 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
                 "the wake of {target} was taken back though it had {left:?} left to come up in"
             ));
         }
-        // One that comes while a claim is being released cannot be tested with it: it is on another object.
-        let in_the_way = match applied.pending.write {
-            Write::Release { .. } => applied.pending.known.busy_until,
-            _ => applied.busy_until,
-        };
+        let in_the_way = applied.busy_until;
         if in_the_way.is_some_and(|until| until > now) && applied.pending.cause != WAKE_FAILED {
             return Err(format!("{target} was put to sleep under the lease on it"));
         }
@@ -149,7 +146,8 @@ fn stands(world: &World, applied: &Applied, pod: &str) -> bool {
 /// Invariant 8: Sleep is fenced by epoch and UID: a wake that came first wins every tie.
 pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
     for applied in sleeps(world) {
-        let (uid, epoch) = applied.pending.write.fence();
+        let write = applied.pending.goes_to();
+        let (uid, epoch) = write.fence();
         let Some((real_uid, real_epoch, mode)) = &applied.before else {
             continue;
         };
@@ -160,9 +158,10 @@ pub(super) fn sleep_is_fenced(world: &World) -> Result<(), String> {
             ));
         }
         // One whose Sandbox an operator has just deleted harms nobody.
-        if let Write::Release { sandbox, .. } = &applied.pending.write
+        if let Write::Release { sandbox, .. } = write
+            && let sandbox = sandbox.as_ref().map(|sandbox| sandbox.fence().0)
             && applied.bound.is_some()
-            && *sandbox != applied.bound
+            && sandbox != applied.bound.as_ref()
         {
             return Err(format!(
                 "{} was to be released with {sandbox:?}, and was with {:?}",
@@ -180,8 +179,8 @@ pub(super) fn hands_off(world: &World) -> Result<(), String> {
     for applied in done(world) {
         let (pending, known) = (&applied.pending, applied.pending.known);
         let wakes = pending.write.wakes();
-        // A hold that comes while a claim is being released cannot be tested with it: it is on another object.
-        let hold = match pending.write {
+        // A hold that comes when its Sandbox has been put to sleep comes too late for the claim.
+        let hold = match pending.goes_to() {
             Write::Release { .. } => known.hold,
             _ => applied.hold,
         };

@@ -38,15 +38,19 @@ pub(crate) fn address(write: &CoreWrite, name: &Name, target: &Target) -> Option
             epoch,
         },
         Intent::Release => {
-            let sandbox = target
-                .sandbox
-                .as_ref()
-                .map(|(_, sandbox)| Arc::clone(&sandbox.uid));
+            let sandbox = target.sandbox.as_ref().map(|(name, present)| Write::Mode {
+                sandbox: Arc::clone(name),
+                uid: Arc::clone(&present.uid),
+                epoch: present.epoch,
+                hold: None,
+                busy_until: present.busy_until,
+                to: Mode::Suspended,
+            });
             Write::Release {
                 claim: Arc::clone(name),
                 uid,
                 epoch,
-                sandbox,
+                sandbox: sandbox.map(Box::new),
             }
         }
     })

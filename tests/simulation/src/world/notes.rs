@@ -7,6 +7,7 @@ use reveille_scaler_core::view::Mode;
 
 use super::World;
 use crate::api::Write;
+use crate::claims::Stage;
 use crate::objects::{Change, Name};
 use crate::requests::{End, RequestId};
 use crate::writes::Pending;
@@ -108,6 +109,9 @@ impl World {
                 to: Mode::Suspended,
                 ..
             } => &mut counts.suspended,
+            Write::Release { .. } if matches!(pending.stage, Stage::Suspend { .. }) => {
+                &mut counts.suspended
+            }
             Write::Release { .. } => &mut counts.given_back,
             Write::Bind { .. } => &mut counts.bound,
             Write::Collect { .. } => return,

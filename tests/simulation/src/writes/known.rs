@@ -11,7 +11,6 @@ use crate::join::Target;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) hold: Option<Hold>,
-    pub(crate) busy_until: Option<Instant>,
     pub(crate) expired: bool,
     pub(crate) pool_member: bool,
     pub(crate) deleting: bool,
@@ -30,7 +29,6 @@ pub(super) fn known(write: &Write, target: &Target, now: Instant) -> Known {
     };
     Known {
         hold: sandbox.hold,
-        busy_until: sandbox.busy_until,
         expired: sandbox.expires.is_some_and(|at| now >= at),
         pool_member: sandbox.pool_member,
         deleting: sandbox.deleting,

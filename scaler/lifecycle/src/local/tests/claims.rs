@@ -2,11 +2,11 @@
 
 use reveille_crds::claim::SandboxClaim;
 use reveille_crds::names::label;
-use reveille_crds::sandbox::OperatingMode::Suspended;
+use reveille_crds::sandbox::OperatingMode::{Running, Suspended};
 use reveille_crds::warm_pool::SandboxWarmPool;
 
 use super::bench::{Bench, SLEEPER, condition, key, written};
-use crate::store::{ClaimChange, ClaimObject, SandboxObject};
+use crate::store::{ClaimChange, ClaimObject, ModeChange, SandboxObject};
 
 fn fleet(replicas: u32, script: &str, claims: &[&str]) -> String {
     let mut yaml = format!(
@@ -195,11 +195,18 @@ async fn a_released_claim_gives_its_sandbox_up_and_a_bind_brings_another() {
         .clone()
         .unwrap();
     let mut change = ClaimChange {
-        busy_until: None,
         key: key("alice"),
         uid: uid.into(),
         epoch: 0,
-        sandbox: bound.sandbox.metadata.uid.as_deref().map(Into::into),
+        sandbox: bound.sandbox.metadata.uid.as_deref().map(|uid| ModeChange {
+            key: first.clone(),
+            uid: uid.into(),
+            epoch: 0,
+            busy_until: None,
+            from: Running,
+            to: Suspended,
+            cause: "idle",
+        }),
         cause: "idle",
     };
     change.epoch = bench.store.release_claim(&change).unwrap();
