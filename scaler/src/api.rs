@@ -72,6 +72,8 @@ pub(crate) enum MarkError {
     NotAwake(Why),
     /// A claim without a Sandbox has nothing to pin.
     NoSandbox,
+    /// Too many wait already.
+    Overloaded,
     NotWritten(Failure),
 }
 

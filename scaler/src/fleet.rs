@@ -5,6 +5,7 @@
 
 mod doing;
 mod hearing;
+mod marks;
 mod records;
 mod standing;
 mod telling;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use self::doing::{Done, Job};
+use self::marks::Marks;
 use self::records::Records;
 use crate::apply::Objects;
 use crate::config::Config;
@@ -59,6 +61,7 @@ pub(crate) struct Fleet {
     /// Of these, wakes that are ours to write first.
     waking: usize,
     asking: usize,
+    marks: Marks,
     /// Agents to be asked whether they are busy; at most one entry per awake sandbox.
     to_ask: VecDeque<(SandboxKey, Arc<str>)>,
     outbox: VecDeque<ToActivator>,
@@ -111,6 +114,7 @@ impl Fleet {
             informing: 0,
             waking: 0,
             asking: 0,
+            marks: Marks::default(),
             to_ask: VecDeque::new(),
             outbox: VecDeque::new(),
             synced_at: None,

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub enum Class {
     /// Somebody waits.
     Wake,
+    /// A hold or a busy lease: whoever asked for it waits, and can ask again.
+    Mark,
     /// It saves money.
     Sleep,
     /// It informs whoever looks.
@@ -35,16 +37,18 @@ pub fn is_mine(name: &str, leads: bool) -> bool {
     (name.bytes().fold(0, |sum, byte| sum ^ byte) & 1 == 0) == leads
 }
 
-/// Writes waiting for their turn. Bounded by its user: each target has one write at a time.
+/// Writes waiting for their turn. Bounded by its user: each target has one write at a time, and a bounded
+/// number of marks.
 #[derive(Debug)]
 pub struct Budget<T> {
-    queues: [VecDeque<T>; 4],
+    queues: [VecDeque<T>; 5],
     /// Wakes of the present turn that others write first, and since when they are in it.
     rest: VecDeque<(Instant, T)>,
     /// Wakes that came when the present turn was full, and whether they are ours to write first.
     coming: VecDeque<(T, bool)>,
-    /// Wakes that the present turn has taken in, of `turn`; it ends when none of them waits.
+    /// Wakes that the present turn has taken in, of `turn`, and how many of them wait; it ends with the last.
     taken: usize,
+    left: usize,
     turn: usize,
     /// When many of our own were last under way.
     crowded: Option<Instant>,
@@ -61,10 +65,11 @@ impl<T> Budget<T> {
     #[must_use]
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         Self {
-            queues: [const { VecDeque::new() }; 4],
+            queues: [const { VecDeque::new() }; 5],
             rest: VecDeque::new(),
             coming: VecDeque::new(),
             taken: 0,
+            left: 0,
             turn: (TURN.as_secs() as usize).saturating_mul(rate.max(1) as usize),
             crowded: None,
             grain: Duration::from_secs(1) / rate.max(1),
@@ -102,6 +107,7 @@ impl<T> Budget<T> {
         if self.tokens == 0 || at.is_some_and(|at| at > now) {
             return None;
         }
+        let is_wake = at.is_some() || !self.queues[Class::Wake as usize].is_empty();
         let write = match at {
             Some(_) => self.rest.pop_front().map(|(_, write)| write),
             None => {
@@ -109,6 +115,7 @@ impl<T> Budget<T> {
                 queues.find_map(VecDeque::pop_front)
             }
         }?;
+        self.left = self.left.saturating_sub(usize::from(is_wake));
         self.tokens -= 1;
         Some(write)
     }
@@ -154,11 +161,12 @@ impl<T> Budget<T> {
 
     /// Takes wakes into the present turn, or begins another.
     fn take_in(&mut self, now: Instant) {
-        if self.queues[Class::Wake as usize].is_empty() && self.rest.is_empty() {
+        if self.left == 0 {
             self.taken = 0;
         }
         let room = self.turn.saturating_sub(self.taken).min(self.coming.len());
         self.taken += room;
+        self.left += room;
         for (write, is_mine) in self.coming.drain(..room) {
             if is_mine {
                 self.queues[Class::Wake as usize].push_back(write);
@@ -207,9 +215,10 @@ mod tests {
         budget.push(Class::Event, "event");
         budget.push(Class::Status, "status");
         budget.push(Class::Sleep, "sleep");
+        budget.push(Class::Mark, "mark");
         budget.push(Class::Wake, "wake");
         let order: Vec<_> = std::iter::from_fn(|| budget.pop(now)).collect();
-        assert_eq!(order, ["wake", "sleep", "status", "event"]);
+        assert_eq!(order, ["wake", "mark", "sleep", "status", "event"]);
     }
 
     #[test]
@@ -237,6 +246,31 @@ mod tests {
         assert_eq!(sent, 1000);
         let seconds = (now - start).as_secs_f64();
         assert!((19.8..=20.0).contains(&seconds), "{seconds}");
+    }
+
+    /// A thousand agents that renew their busy leases four times a minute are more than the rate.
+    #[test]
+    fn marks_above_the_rate_keep_no_wake_waiting() {
+        let start = Instant::now();
+        let mut budget = Budget::new(50, 100, start);
+        let (mut woken, mut longest) = (0, Duration::ZERO);
+        for step in 0..60_000_u32 {
+            let now = start + Duration::from_millis(10) * step;
+            if step % 5 < 3 {
+                budget.push(Class::Mark, None);
+            }
+            if step % 50 == 0 {
+                budget.push_wake(Some(now), step % 100 == 0, now);
+            }
+            while let Some(write) = budget.pop_down_to(Class::Event, 0, now) {
+                if let Some(at) = write {
+                    woken += 1;
+                    longest = longest.max(now - at);
+                }
+            }
+        }
+        assert_eq!(woken, 1200);
+        assert!(longest <= Duration::from_millis(20), "{longest:?}");
     }
 
     #[test]

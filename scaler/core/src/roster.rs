@@ -289,6 +289,56 @@ mod tests {
         assert_eq!(full.quiet, [(a, "x")]);
     }
 
+    thread_local! {
+        static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    /// A target that counts how often it is compared.
+    #[derive(Clone, Debug)]
+    struct Counted(u32);
+
+    impl Ord for Counted {
+        fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Counted {}
+
+    #[test]
+    fn a_full_report_of_many_is_compared_about_once_each() {
+        const MANY: u32 = 10_000;
+        let now = Instant::now();
+        let mut roster = Roster::new(SILENCE, now);
+        let a: Arc<str> = "a".into();
+        roster.set_members([&a]);
+        let active = |from: u32| -> Vec<_> {
+            (from..from + MANY)
+                .map(|key| (Counted(key), true))
+                .collect()
+        };
+        roster.report(&a, "i", (1, true), &active(0), now);
+        let next = active(MANY / 2);
+        COMPARED.set(0);
+        let quiet = roster.report(&a, "i", (2, true), &next, now).quiet;
+        assert_eq!(quiet.len(), MANY as usize / 2);
+        // A search in order takes about log2 of 10,000, three times over.
+        assert!(COMPARED.get() < MANY as usize * 60, "{}", COMPARED.get());
+    }
+
     #[test]
     fn who_left_counts_until_it_falls_silent() {
         let now = Instant::now();

@@ -16,6 +16,7 @@ mod writing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::seeing::Believed;
 use crate::act::{Act, Note, SleepReason, Tell, Woke, Write};
 use crate::decide::AskedAgent;
 use crate::drain::Drain;
@@ -74,8 +75,10 @@ pub struct Poll {
 #[derive(Debug)]
 pub struct Sandbox {
     rules: Arc<Rules>,
-    /// What was seen, our own writes that the watch has not shown yet included.
+    /// What was seen, our own write that the watch has not shown yet included.
     view: View,
+    /// That write.
+    believed: Option<Box<Believed>>,
     /// When the present object was first seen, and how old it was then.
     met: Option<(Instant, Duration)>,
     stage: Stage,
@@ -139,6 +142,7 @@ impl Sandbox {
         Self {
             rules,
             view: View::default(),
+            believed: None,
             met: None,
             stage: Stage::Gone,
             since: now,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use reveille_scaler_core::act::{Intent, Note, Written};
 use reveille_scaler_core::command::{Answer, Command};
 use reveille_scaler_core::ledger::Report;
+use reveille_scaler_core::view::Mode;
 use reveille_scaler_core::why::Why;
 use world::{World, pod, seconds};
 
@@ -88,6 +89,12 @@ fn a_lease_outlives_its_pod_but_not_its_epoch() {
     world.written(Written::Done(2));
     // The watch still shows what was before the wake.
     world.settle("pod-1");
+    world.pass(seconds(3));
+    let stands = world.machine.view().sandbox.as_ref();
+    assert_eq!(stands.and_then(|sandbox| sandbox.busy_until), None);
+    world.see_sandbox(|sandbox| {
+        (sandbox.mode, sandbox.epoch, sandbox.busy_until) = (Mode::Running, 2, None);
+    });
     world.pass(seconds(40));
     assert!(world.drain().is_some());
 }

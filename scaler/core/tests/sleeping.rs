@@ -41,6 +41,11 @@ fn a_quiet_sandbox_is_drained_exactly_at_its_cooldown_and_sleeps_when_drained() 
     };
     assert!(world.notes().contains(&&slept), "{:?}", world.acts);
     assert!(!world.undrained(nonce));
+    world.see(|view| {
+        view.pod = None;
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Suspended, 2);
+    });
     assert_eq!(world.next, None, "an idle sandbox has no timer");
 }
 

@@ -319,6 +319,10 @@ fn a_released_claim_is_bound_again_and_a_failed_binding_given_back() {
     world.ask();
     world.begin(Intent::Bind);
     world.written(Written::Done(2));
+    world.see(|view| {
+        let claim = view.claim.as_mut().unwrap();
+        (claim.epoch, claim.released) = (2, false);
+    });
     world.pass(seconds(600));
     assert!(matches!(world.tells()[..], [.., Tell::Failed { .. }]));
     let nonce = world.drain().unwrap();

@@ -211,6 +211,10 @@ impl Problem {
                     "{key} is a claim without a Sandbox: there is nothing to mark; wake it first"
                 ),
             ),
+            MarkError::Overloaded => Self::later(
+                "Overloaded",
+                "too many holds and leases wait to be written; try again".to_owned(),
+            ),
             MarkError::NotWritten(Failure::Unavailable(message) | Failure::Lost(message)) => {
                 Self::later("Unavailable", message)
             }

@@ -9,15 +9,15 @@ use reveille_crds::names::DEFAULT_PORT;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_scaler_core::act::Write;
 use reveille_scaler_core::budget::{Class, is_mine};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::marks::Place;
 use super::records::Removal;
 use super::{Fleet, now};
-use crate::api::MarkError;
-use crate::apply::{Event, Failure, Mark};
+use crate::apply::{Event, Failure};
 use crate::observe::Clocks;
 use crate::{apply, busy_probe};
 
@@ -30,7 +30,7 @@ const INFORMING: usize = 16;
 const QUESTIONS: usize = 64;
 
 /// A write waiting for its turn: one per target, one per policy, one per record, and a bounded number of
-/// events.
+/// events and marks.
 pub(super) enum Job {
     Write {
         key: SandboxKey,
@@ -46,12 +46,7 @@ pub(super) enum Job {
         removal: Removal,
     },
     Event(Box<Event>),
-    Mark {
-        sandbox: SandboxKey,
-        uid: Arc<str>,
-        mark: Mark,
-        reply: oneshot::Sender<Result<(), MarkError>>,
-    },
+    Mark(Place),
 }
 
 /// What a task of ours brought back.
@@ -102,10 +97,10 @@ impl Fleet {
 
     /// The last class of writes that may begin now.
     pub(super) fn last_class(&self) -> Class {
-        if self.informing < INFORMING {
-            Class::Event
-        } else {
-            Class::Sleep
+        match () {
+            () if self.marks.are_many() => Class::Wake,
+            () if self.informing < INFORMING => Class::Event,
+            () => Class::Sleep,
         }
     }
 
@@ -145,16 +140,15 @@ impl Fleet {
                 write,
                 is_mine,
             } => return self.begin_write(key, write, is_mine),
-            Job::Mark {
-                sandbox,
-                uid,
-                mark,
-                reply,
-            } => {
+            Job::Mark(place) => {
+                let Some(due) = self.marks.begin(&place) else {
+                    return false;
+                };
                 self.writing += 1;
                 self.doing.spawn(async move {
-                    let done = apply::mark(&objects, &sandbox, &uid, mark, limit).await;
-                    drop(reply.send(done.map_err(MarkError::NotWritten)));
+                    let sandbox = &place.sandbox;
+                    let done = apply::mark(&objects, sandbox, &due.uid, due.mark, limit).await;
+                    due.answer(done);
                     Done::Marked
                 });
                 return true;
@@ -306,7 +300,10 @@ impl Fleet {
                     self.touch(&key);
                 }
             }
-            Done::Marked => self.writing = self.writing.saturating_sub(1),
+            Done::Marked => {
+                self.marks.done();
+                self.writing = self.writing.saturating_sub(1);
+            }
         }
     }
 

@@ -178,13 +178,9 @@ impl Fleet {
     ) {
         match self.marked(key, mark) {
             Ok((sandbox, uid)) => {
-                let job = Job::Mark {
-                    sandbox,
-                    uid,
-                    mark,
-                    reply,
-                };
-                self.budget.push(Class::Wake, job);
+                if let Some(place) = self.marks.queue(sandbox, uid, mark, reply) {
+                    self.budget.push(Class::Mark, Job::Mark(place));
+                }
             }
             Err(error) => drop(reply.send(Err(error))),
         }

@@ -84,7 +84,8 @@ impl<K: Clone + Ord> Activator<K> {
                 active.remove(key);
             }
         }
-        unmentioned.retain(|key| !entries.iter().any(|(mentioned, _)| mentioned == key));
+        let mentioned: BTreeSet<&K> = entries.iter().map(|(key, _)| key).collect();
+        unmentioned.retain(|key| !mentioned.contains(key));
         let name = self
             .heard
             .take()

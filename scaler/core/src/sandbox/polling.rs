@@ -19,6 +19,7 @@ const SILENT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 impl Sandbox {
     /// Does what is due: answers with acts, and when to ask again if nothing is heard before.
     pub fn poll<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) -> Poll {
+        self.stop_believing(now);
         self.refresh(now);
         let is_waking = self.attempt.is_some();
         self.advance_attempt(now);
@@ -376,6 +377,7 @@ impl Sandbox {
             self.ready_counts_from(now),
             drain,
             self.settling,
+            self.believes_until(),
         ]
         .into_iter()
         .flatten()

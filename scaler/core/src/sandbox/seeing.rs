@@ -7,7 +7,7 @@ use super::{ASK_COUNTS, Sandbox, Stage};
 use crate::act::{Intent, SleepReason, Write};
 use crate::decide::AskedAgent;
 use crate::drain::Ending;
-use crate::view::{ClaimView, Desired, Fault, Mode, PodView, SandboxView, View};
+use crate::view::{Desired, Fault, Mode, PodView, View};
 use crate::wake;
 
 /// How long the pod of before a sleep is not taken for the one of the wake after it. A controller that
@@ -22,10 +22,11 @@ const RETRIED: &str = "ReconcilerError";
 const FAULT_GRACE: Duration = Duration::from_secs(2);
 
 impl Sandbox {
-    /// Takes what the watch shows. What it shows of before our own last write is corrected by that.
+    /// Takes what the watch shows. What it shows of before our own last write is corrected by that, for as
+    /// long as the watch may be behind it: the object is the truth, whoever has replaced it since.
     pub fn observe(&mut self, view: View, now: Instant) {
-        let before = std::mem::take(&mut self.view);
-        self.view = corrected(view, &before);
+        let before = std::mem::replace(&mut self.view, view);
+        self.correct(now);
         if self.view.identity() != before.identity() {
             self.meet(now);
         }
@@ -71,29 +72,39 @@ impl Sandbox {
 
     /// Our own write is known before the watch shows it. Where the watch was faster, it may show more
     /// than this write by now.
-    pub(super) fn believe(&mut self, write: &Write, epoch: u64) {
-        let View { sandbox, claim, .. } = &mut self.view;
-        match write.what {
-            Intent::Restore | Intent::Suspend => {
-                let older = |seen: &&mut SandboxView| seen.uid == write.uid && seen.epoch < epoch;
-                if let Some(seen) = sandbox.as_mut().filter(older) {
-                    seen.epoch = epoch;
-                    seen.busy_until = None;
-                    seen.mode = match write.what {
-                        Intent::Restore => Mode::Running,
-                        _ => Mode::Suspended,
-                    };
-                }
-            }
-            Intent::Bind | Intent::Release => {
-                let older = |seen: &&mut ClaimView| seen.uid == write.uid && seen.epoch < epoch;
-                if let Some(seen) = claim.as_mut().filter(older) {
-                    seen.epoch = epoch;
-                    seen.released = write.what == Intent::Release;
-                    *sandbox = None;
-                }
-            }
+    pub(super) fn believe(&mut self, write: &Write, epoch: u64, now: Instant) {
+        self.believed = Some(Box::new(Believed {
+            what: write.what,
+            uid: Arc::clone(&write.uid),
+            epoch,
+            until: now + self.rules.write_timeout,
+            seen: View::default(),
+        }));
+        self.correct(now);
+    }
+
+    /// Puts what we have written in place of what the watch shows of before it.
+    fn correct(&mut self, now: Instant) {
+        let Some(mut believed) = self.believed.take() else {
+            return;
+        };
+        if now < believed.until && believed.is_ahead_of(&self.view) {
+            believed.seen = self.view.clone();
+            believed.apply(&mut self.view);
+            self.believed = Some(believed);
         }
+    }
+
+    /// What the watch has not shown in time is not so, or not any more.
+    pub(super) fn stop_believing(&mut self, now: Instant) {
+        if let Some(believed) = self.believed.take_if(|believed| now >= believed.until) {
+            self.observe(believed.seen, now);
+        }
+    }
+
+    /// When that is.
+    pub(super) fn believes_until(&self) -> Option<Instant> {
+        self.believed.as_ref().map(|believed| believed.until)
     }
 
     /// Brings what follows from the view up to date.
@@ -257,26 +268,51 @@ impl Sandbox {
     }
 }
 
-/// `seen` with what it cannot show yet of our own writes, which `known` has.
-fn corrected(mut seen: View, known: &View) -> View {
-    let claim = seen.claim.as_mut().zip(known.claim.as_ref());
-    let is_older = |(seen, known): &(&mut ClaimView, &ClaimView)| {
-        seen.uid == known.uid && seen.epoch < known.epoch
-    };
-    if let Some((claim, known_claim)) = claim.filter(is_older) {
-        claim.epoch = known_claim.epoch;
-        claim.released = known_claim.released;
-        seen.sandbox.clone_from(&known.sandbox);
-        seen.pod.clone_from(&known.pod);
+/// A write of ours that was done, until the watch shows it, or must have.
+#[derive(Debug)]
+pub(super) struct Believed {
+    what: Intent,
+    /// The object's, of the Sandbox or the claim.
+    uid: Arc<str>,
+    epoch: u64,
+    until: Instant,
+    /// What the watch has shown last.
+    seen: View,
+}
+
+impl Believed {
+    /// Whether the watch shows that object as it was before.
+    fn is_ahead_of(&self, seen: &View) -> bool {
+        let (uid, epoch) = match self.what {
+            Intent::Restore | Intent::Suspend => {
+                let sandbox = seen.sandbox.as_ref();
+                (seen.uid(), sandbox.map(|sandbox| sandbox.epoch))
+            }
+            Intent::Bind | Intent::Release => {
+                let claim = seen.claim.as_ref();
+                (claim.map(|it| &it.uid), claim.map(|claim| claim.epoch))
+            }
+        };
+        uid == Some(&self.uid) && epoch.is_some_and(|epoch| epoch < self.epoch)
     }
-    let sandbox = seen.sandbox.as_mut().zip(known.sandbox.as_ref());
-    let is_older = |(seen, known): &(&mut SandboxView, &SandboxView)| {
-        seen.uid == known.uid && seen.epoch < known.epoch
-    };
-    if let Some((sandbox, known)) = sandbox.filter(is_older) {
-        sandbox.epoch = known.epoch;
-        sandbox.busy_until = known.busy_until;
-        sandbox.mode = known.mode;
+
+    fn apply(&self, view: &mut View) {
+        let View { sandbox, claim, .. } = view;
+        match (self.what, sandbox.as_mut(), claim) {
+            (Intent::Restore | Intent::Suspend, Some(seen), _) => {
+                seen.epoch = self.epoch;
+                seen.busy_until = None;
+                seen.mode = match self.what {
+                    Intent::Restore => Mode::Running,
+                    _ => Mode::Suspended,
+                };
+            }
+            (Intent::Bind | Intent::Release, _, Some(seen)) => {
+                seen.epoch = self.epoch;
+                seen.released = self.what == Intent::Release;
+                *sandbox = None;
+            }
+            _ => {}
+        }
     }
-    seen
 }

@@ -56,7 +56,7 @@ impl Sandbox {
             return;
         };
         if let Written::Done(epoch) | Written::Overtaken(epoch) = fate {
-            self.believe(&writing.write, *epoch);
+            self.believe(&writing.write, *epoch, now);
             if writing.write.what.is_wake() {
                 self.woken.get_or_insert(now);
             }
