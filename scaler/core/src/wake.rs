@@ -260,6 +260,7 @@ impl Attempt {
             self.deadline = (now + limit).min(latest).max(self.deadline);
         }
         self.addressed = None;
+        self.ours = false;
     }
 
     /// Its phases, if it is ready `now`.

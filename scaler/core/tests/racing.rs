@@ -262,3 +262,21 @@ fn who_finds_that_another_woke_it_says_so_and_writes_no_more_however_late_the_wa
     assert_eq!(world.machine.state(world.now), State::Awake);
     assert!(world.notes().is_empty(), "the wake is the other's to tell");
 }
+
+#[test]
+fn a_wake_of_ours_that_was_put_to_sleep_and_woken_by_another_is_the_others_to_tell() {
+    let mut world = World::asleep();
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Done(2));
+    set(&mut world, Mode::Running, 2);
+    // Another leader puts it to sleep under the wake, and another scaler wakes it.
+    set(&mut world, Mode::Suspended, 3);
+    world.see(|view| {
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Running, 4);
+        view.pod = Some(pod("pod-1", true));
+    });
+    assert_eq!(world.machine.state(world.now), State::Awake);
+    assert!(world.notes().is_empty(), "{:?}", world.notes());
+}

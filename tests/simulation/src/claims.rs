@@ -106,6 +106,15 @@ impl Done {
         }
     }
 
+    /// What is remembered is removed again.
+    fn taken_back(refusal: Refusal, memory: &Uid, fate: Written) -> Self {
+        let memory = Arc::clone(memory);
+        Self {
+            result: Some(Err(refusal)),
+            next: Next::Then(Stage::Forget { memory, fate }),
+        }
+    }
+
     pub(crate) fn over(fate: Written) -> Self {
         Self {
             result: None,
@@ -150,6 +159,11 @@ impl World {
                 let result = self
                     .api
                     .patch(write, !is_ignored, tests_hold, tests_lease, now);
+                if let (Ok(_), Some(Mutant::EpochKept), Write::Mode { sandbox, .. }) =
+                    (result, self.sim.mutant, write)
+                {
+                    self.api.edit_sandbox(sandbox, |sandbox| sandbox.epoch -= 1);
+                }
                 let fate = result.map(Written::Done);
                 Done {
                     result: Some(result),
@@ -187,18 +201,7 @@ impl World {
         };
         let bound_to = sandbox.as_ref().map(|sandbox| sandbox.fence().0);
         match &pending.stage {
-            Stage::Look => {
-                let Some(present) = self.api.objects().claims.get(claim) else {
-                    return Done::refused(Refusal::NotFound);
-                };
-                let bound = self.api.standing(claim).map(|(_, bound)| &bound.uid);
-                let fits = present.uid == *uid && present.epoch == *epoch;
-                if is_fenced && (!fits || bound != bound_to) {
-                    return Done::refused(Refusal::Conflict);
-                }
-                let version = present.version;
-                Done::then(Stage::Remember { version })
-            }
+            Stage::Look => self.serve_look((claim, uid, *epoch), bound_to, is_fenced),
             Stage::Remember { version } => {
                 let now = self.sim.now();
                 match self.api.remember(claim, uid, epoch + 1, now) {
@@ -216,29 +219,12 @@ impl World {
                     }
                 }
             }
-            Stage::Suspend { version, memory } => {
-                let Some(sandbox) = sandbox else {
-                    return Done::refused(Refusal::NotFound);
-                };
-                let (now, memory) = (self.sim.now(), Arc::clone(memory));
-                match self.api.patch(sandbox, is_fenced, true, true, now) {
-                    Ok(_) => {
-                        self.api.mark(sandbox, uid);
-                        let version = *version;
-                        Done {
-                            result: Some(Ok(epoch + 1)),
-                            next: Next::Then(Stage::Delete { version, memory }),
-                        }
-                    }
-                    Err(refusal) => {
-                        let fate = Written::Conflict;
-                        Done {
-                            result: Some(Err(refusal)),
-                            next: Next::Then(Stage::Forget { memory, fate }),
-                        }
-                    }
+            Stage::Suspend { version, memory } => match sandbox {
+                Some(sandbox) => {
+                    self.serve_suspend((sandbox, uid, *epoch), (*version, memory), is_fenced)
                 }
-            }
+                None => Done::refused(Refusal::NotFound),
+            },
             Stage::Delete { version, memory } => {
                 let unfenced = !is_fenced || self.sim.mutant == Some(Mutant::ReleaseUnfenced);
                 let version = Some(*version).filter(|_| !unfenced);
@@ -253,15 +239,49 @@ impl World {
                             Some(_) => Written::Lost,
                             None => Written::Conflict,
                         };
-                        let memory = Arc::clone(memory);
-                        Done {
-                            result: Some(Err(refusal)),
-                            next: Next::Then(Stage::Forget { memory, fate }),
-                        }
+                        Done::taken_back(refusal, memory, fate)
                     }
                 }
             }
             stage => self.serve_memory(claim, stage),
+        }
+    }
+
+    /// A release looks at its claim, and at the Sandbox that is bound to it.
+    fn serve_look(
+        &self,
+        (claim, uid, epoch): (&Name, &Uid, u64),
+        bound_to: Option<&Uid>,
+        is_fenced: bool,
+    ) -> Done {
+        let Some(present) = self.api.objects().claims.get(claim) else {
+            return Done::refused(Refusal::NotFound);
+        };
+        let bound = self.api.standing(claim).map(|(_, bound)| &bound.uid);
+        let fits = present.uid == *uid && present.epoch == epoch;
+        if is_fenced && (!fits || bound != bound_to) {
+            return Done::refused(Refusal::Conflict);
+        }
+        let version = present.version;
+        Done::then(Stage::Remember { version })
+    }
+
+    /// A release puts the Sandbox of its claim to sleep, marked, before it deletes the claim.
+    fn serve_suspend(
+        &mut self,
+        (sandbox, uid, epoch): (&Write, &Uid, u64),
+        (version, memory): (u64, &Uid),
+        is_fenced: bool,
+    ) -> Done {
+        let now = self.sim.now();
+        if let Err(refusal) = self.api.patch(sandbox, is_fenced, true, true, now) {
+            return Done::taken_back(refusal, memory, Written::Conflict);
+        }
+        self.api.mark(sandbox, uid);
+        let memory = Arc::clone(memory);
+        Done {
+            result: Some(Ok(epoch + 1)),
+            next: Next::Then(Stage::Delete { version, memory }),
         }
     }
 

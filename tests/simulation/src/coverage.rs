@@ -68,6 +68,12 @@ coverage! {
     suspended,
     /// Sleeps written: released.
     given_back,
+    /// Objects that operators replaced, and so took our annotations from.
+    replaced,
+    /// Holds and leases asked for in bulk.
+    marks,
+    /// Wakes told to users.
+    woke,
     /// Wakes of what a release had put to sleep, before its claim was deleted.
     woken_while_released,
     /// Wakes that found the sandbox awake or on its way.

@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) endings: Vec<Ended>,
     pub(crate) applied: Vec<Applied>,
+    /// Targets whose wake was told again.
+    pub(crate) told_twice: Vec<(Name, u64)>,
     /// Targets that an activator took for gone.
     pub(crate) dropped: Vec<(usize, Name)>,
 }
@@ -24,6 +26,7 @@ impl Facts {
         self.deliveries.clear();
         self.endings.clear();
         self.applied.clear();
+        self.told_twice.clear();
         self.dropped.clear();
     }
 }

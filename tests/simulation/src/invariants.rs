@@ -1,8 +1,9 @@
-//! Twelve invariants of sandboxes and their requests, and four of what only several scalers and a real API
+//! Twelve invariants of sandboxes and their requests, and eight of what only several scalers and a real API
 //! bring with them, each a named check after every step.
 
 mod leaders;
 mod sandboxes;
+mod scalers;
 mod tickets;
 mod watchers;
 mod writes;
@@ -49,6 +50,14 @@ pub enum Invariant {
     ClaimKept,
     /// 16. Once all is well, no watcher knows what is not there.
     GoneIsGone,
+    /// 17. Once all is well, the view that a machine acts on is the object's.
+    ViewIsObject,
+    /// 18. An epoch never goes down, nor stays, by our doing.
+    EpochRises,
+    /// 19. A wake is told once.
+    ToldOnce,
+    /// 20. No wake waits for its turn longer than its turn and those before it take at the rate.
+    WakesGoFirst,
 }
 
 /// An invariant that does not hold.
@@ -64,7 +73,7 @@ type Check = fn(&World) -> Result<(), String>;
 
 impl Invariant {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::TicketEndsOnceInTime,
         Self::WaitersAreHeard,
         Self::OneWakeForAll,
@@ -81,6 +90,10 @@ impl Invariant {
         Self::SleepIsLed,
         Self::ClaimKept,
         Self::GoneIsGone,
+        Self::ViewIsObject,
+        Self::EpochRises,
+        Self::ToldOnce,
+        Self::WakesGoFirst,
     ];
 
     /// Its number.
@@ -107,6 +120,10 @@ impl Invariant {
             Self::SleepIsLed => leaders::sleep_is_led,
             Self::ClaimKept => watchers::claim_kept,
             Self::GoneIsGone => watchers::gone_is_gone,
+            Self::ViewIsObject => watchers::view_is_object,
+            Self::EpochRises => writes::epoch_rises,
+            Self::ToldOnce => scalers::told_once,
+            Self::WakesGoFirst => scalers::wakes_go_first,
         }
     }
 }

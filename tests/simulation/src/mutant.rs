@@ -69,11 +69,19 @@ pub enum Mutant {
     SandboxLeftAwake,
     /// What a release has put to sleep is woken without touching the claim that is to be deleted.
     MarkIgnored,
+    /// A machine is not told of an object whose epoch is lower than it knew.
+    EpochOverObject,
+    /// A write of the mode leaves the epoch as it was.
+    EpochKept,
+    /// Who finds that another has woken it takes that for its own doing.
+    OthersWakeTold,
+    /// Holds and leases go before wakes, however many they are.
+    MarksAsWakes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -106,6 +114,10 @@ impl Mutant {
         Self::Impatient,
         Self::SandboxLeftAwake,
         Self::MarkIgnored,
+        Self::EpochOverObject,
+        Self::EpochKept,
+        Self::OthersWakeTold,
+        Self::MarksAsWakes,
     ];
 
     /// The invariant that it breaks.
@@ -136,6 +148,10 @@ impl Mutant {
                 Invariant::NoSleepInUse
             }
             Self::MembersFixed => Invariant::QuietSleeps,
+            Self::EpochOverObject => Invariant::ViewIsObject,
+            Self::EpochKept => Invariant::EpochRises,
+            Self::OthersWakeTold => Invariant::ToldOnce,
+            Self::MarksAsWakes => Invariant::WakesGoFirst,
             Self::CollectUntouched | Self::MemoryTakenBack | Self::ClaimsNotHeld => {
                 Invariant::ClaimKept
             }

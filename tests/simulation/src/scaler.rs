@@ -28,7 +28,7 @@ use crate::world::World;
 /// A member that has not reported for so long is silent.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// Writes a second in the long run, and at once.
-const WRITES: (u32, u32) = (50, 10);
+pub(crate) const WRITES: (u32, u32) = (50, 10);
 
 /// One scaler.
 #[derive(Debug)]
@@ -56,7 +56,12 @@ pub(crate) struct Scaler {
     pub(crate) machines: BTreeMap<Name, Machine>,
     pub(crate) roster: Roster<Name>,
     pub(crate) streams: Streams,
-    pub(crate) budget: Budget<(Name, CoreWrite)>,
+    /// Writes, and marks, of which the model knows no more than that they take their turn.
+    pub(crate) budget: Budget<Option<(Name, CoreWrite)>>,
+    /// Marks that wait for their turn.
+    pub(crate) marks: usize,
+    /// Wakes that wait for theirs, and since when.
+    pub(crate) waiting: BTreeMap<Name, Instant>,
 }
 
 /// The machine of one target.
@@ -95,6 +100,8 @@ impl Scaler {
             roster,
             streams: Streams::new(now),
             budget: Budget::new(WRITES.0, WRITES.1, now),
+            marks: 0,
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -277,9 +284,10 @@ impl World {
                 if write.what.is_wake() {
                     let is_mine = is_mine(name, scaler.led);
                     let now = self.sim.now();
-                    scaler.budget.push_wake((target, write), is_mine, now);
+                    scaler.waiting.insert(Arc::clone(name), now);
+                    scaler.budget.push_wake(Some((target, write)), is_mine, now);
                 } else {
-                    scaler.budget.push(Class::Sleep, (target, write));
+                    scaler.budget.push(Class::Sleep, Some((target, write)));
                 }
                 self.spend(index);
             }
@@ -322,7 +330,18 @@ impl World {
                     .or_default()
                     .drains_failed[index] += 1
             }
-            Note::Woke(_) | Note::Slept { .. } | Note::SleepDenied { .. } => {}
+            Note::Woke(_) => {
+                let view = self.scalers[index].machines.get(name);
+                let view = view.map(|machine| machine.core.view());
+                let (uid, epoch) = view.map_or((None, 0), |it| (it.uid().cloned(), it.epoch()));
+                self.sim.coverage.woke += 1;
+                let is_new = self.woke.insert((Arc::clone(name), uid, epoch));
+                // A replaced object begins its epochs anew.
+                if !is_new && !self.replaced.contains_key(name) {
+                    self.facts.told_twice.push((Arc::clone(name), epoch));
+                }
+            }
+            Note::Slept { .. } | Note::SleepDenied { .. } => {}
         }
     }
 
@@ -330,7 +349,15 @@ impl World {
     pub(crate) fn spend(&mut self, index: usize) {
         let now = self.sim.now();
         let mut polled = Vec::new();
-        while let Some((name, write)) = self.scalers[index].budget.pop(now) {
+        while let Some(job) = self.scalers[index].budget.pop(now) {
+            let scaler = &mut self.scalers[index];
+            let Some((name, write)) = job else {
+                scaler.marks -= 1;
+                continue;
+            };
+            if write.what.is_wake() {
+                scaler.waiting.remove(&name);
+            }
             // What has come up while it waited for its turn counts.
             self.poll_machine(index, &name);
             let scaler = &mut self.scalers[index];

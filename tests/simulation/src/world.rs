@@ -57,6 +57,10 @@ pub(crate) struct World {
     /// Pods that are being deleted since, or because, a scaler put their sandbox to sleep, and when it did.
     pub(crate) put_to_sleep: BTreeMap<Uid, Instant>,
     pub(crate) needs: BTreeMap<Name, Need>,
+    /// When operators last replaced an object.
+    pub(crate) replaced: BTreeMap<Name, Instant>,
+    /// Wakes that were told to users: target, Sandbox and epoch.
+    pub(crate) woke: BTreeSet<(Name, Option<Uid>, u64)>,
     /// What the step at hand did.
     pub(crate) facts: Facts,
     /// Clients of the time after the storm: how each fared.
@@ -95,6 +99,8 @@ impl World {
             asleep: BTreeMap::new(),
             put_to_sleep: BTreeMap::new(),
             needs: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            woke: BTreeSet::new(),
             facts: Facts::default(),
             last: Vec::new(),
             slots: 0,

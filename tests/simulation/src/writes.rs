@@ -369,6 +369,10 @@ impl World {
             self.api.forget(&target, memory);
         }
         let Some(asked) = asked else { return };
+        let fate = match (self.sim.mutant, fate) {
+            (Some(Mutant::OthersWakeTold), Written::Overtaken(epoch)) => Written::Done(epoch),
+            (_, fate) => fate,
+        };
         self.sim.trace(|| {
             let index = by.index;
             format!("scaler-{index} hears of its write on {target}: {fate:?}")

@@ -188,7 +188,7 @@ pub(super) fn memory_bounded(world: &World) -> Result<(), String> {
                 scaler.machines.len()
             ));
         }
-        if scaler.budget.len() > scaler.machines.len() + 1 {
+        if scaler.budget.len() > scaler.machines.len() + 1 + scaler.marks {
             return Err(format!(
                 "scaler-{index} has {} writes queued",
                 scaler.budget.len()

@@ -1,6 +1,8 @@
-//! Invariants of what watchers know, and of claims, which are watched in two halves: 15, 16.
+//! Invariants of what watchers know, and of claims, which are watched in two halves: 15 to 17.
 
 use std::time::Duration;
+
+use reveille_scaler_core::sandbox::Rules;
 
 use crate::objects::Change;
 use crate::sim::NodeKind;
@@ -57,6 +59,37 @@ pub(super) fn gone_is_gone(world: &World) -> Result<(), String> {
                     let label = node.label();
                     return Err(format!("{label} still knows {name}, which is gone"));
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Invariant 17: Once all is well, the view that a machine acts on is the object's.
+pub(super) fn view_is_object(world: &World) -> Result<(), String> {
+    let now = world.sim.now();
+    if !world.sim.is_calm() || now < world.calm + HEALED {
+        return Ok(());
+    }
+    // Longer than our own writes are believed before the watch shows them.
+    let settled = Rules::default().write_timeout + TOLD;
+    for scaler in world.scalers.iter().filter(|scaler| scaler.is_up) {
+        for (name, machine) in &scaler.machines {
+            let changed = world.needs.get(name).and_then(|need| need.changed);
+            let Some((_, present)) = world.api.standing(name) else {
+                continue;
+            };
+            if changed.is_some_and(|at| now < at + settled) {
+                continue;
+            }
+            let seen = machine.core.view().sandbox.as_ref();
+            let seen = seen.map(|seen| (&seen.uid, seen.epoch, seen.mode));
+            let there = (&present.uid, present.epoch, present.mode);
+            if seen != Some(there) {
+                return Err(format!(
+                    "scaler-{} acts on {seen:?} of {name}, which is {there:?}",
+                    scaler.node.index
+                ));
             }
         }
     }

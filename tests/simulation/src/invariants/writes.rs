@@ -40,7 +40,14 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let now = world.sim.now();
     // What only its fences can hold comes when the gates have long opened again.
     // And two objects cannot be tested at once: who wakes by hand what is being released takes his chance.
-    let on_time = |applied: &&Applied| !world.is_loose(&applied.pending) && !applied.by_hand;
+    // And by its epoch alone a write of before an object was replaced is not to be told from one of after.
+    let is_older = |pending: &Pending| {
+        let replaced = world.replaced.get(&pending.target);
+        replaced.is_some_and(|at| pending.issued <= *at)
+    };
+    let on_time = |applied: &&Applied| {
+        !world.is_loose(&applied.pending) && !applied.by_hand && !is_older(&applied.pending)
+    };
     for applied in sleeps(world).filter(on_time) {
         let target = &applied.pending.target;
         let in_use = world.requests.live().find(|(_, request)| {
@@ -215,6 +222,26 @@ fn is_long_paused(world: &World, pending: &Pending) -> bool {
     let paused = need.and_then(|need| need.paused);
     let known = paused.into_iter().chain(went_on.copied()).max();
     paused.is_some() && known.is_some_and(|at| at + told < pending.issued)
+}
+
+/// Invariant 18: An epoch never goes down, nor stays, by our doing.
+pub(super) fn epoch_rises(world: &World) -> Result<(), String> {
+    for applied in done(world) {
+        let Write::Mode { sandbox, .. } = applied.pending.goes_to() else {
+            continue;
+        };
+        let present = world.api.objects().sandboxes.get(sandbox);
+        if let (Some(present), Some((uid, before, _))) = (present, &applied.before)
+            && present.uid == *uid
+            && present.epoch <= *before
+        {
+            return Err(format!(
+                "{sandbox} went from epoch {before} to {} by a write",
+                present.epoch
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Sleeps done in this step.

@@ -112,6 +112,11 @@ impl World {
         {
             sandbox.hold = None;
         }
+        let known = machine.core.view();
+        let is_older = known.uid() == view.uid() && view.epoch() < known.epoch();
+        if is_older && self.sim.mutant == Some(Mutant::EpochOverObject) {
+            return;
+        }
         machine.core.observe(view, now);
         self.poll_machine(index, name);
         if is_gone {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reveille_scaler_core::budget::Class;
 use reveille_scaler_core::command::Command;
 use reveille_scaler_core::view::{Hold, Mode};
 
 use super::Kind;
 use crate::cluster::{PodStep, cold};
+use crate::mutant::Mutant;
 use crate::objects::Name;
 use crate::sim::{Event, NodeKind};
 use crate::world::World;
@@ -16,6 +18,9 @@ use crate::world::World;
 const OPERATION: Duration = Duration::from_secs(4);
 /// The same of a policy that is paused.
 const PAUSED: Duration = Duration::from_secs(12);
+
+/// Holds and leases that wait at a scaler; who comes on top is told to come back.
+const MARKS: usize = 64;
 
 impl World {
     pub(super) fn crash_pod(&mut self) {
@@ -52,7 +57,7 @@ impl World {
             return;
         };
         let (name, sandbox) = (Arc::clone(name), Arc::clone(sandbox));
-        let choice = self.sim.rng.u8(..10);
+        let choice = self.sim.rng.u8(..12);
         self.sim
             .trace(|| format!("an operator does {choice} to {target}"));
         let counts = &mut self.sim.coverage;
@@ -89,6 +94,8 @@ impl World {
             }
             6 => self.pause(&target, true),
             9 => self.ask_for_lease(&name),
+            10 => self.replace(&target, &name),
+            11 => self.ask_for_marks(),
             _ => {
                 let command = self.operator_command(choice);
                 self.command(&target, command);
@@ -97,6 +104,41 @@ impl World {
         let longest = if choice == 6 { PAUSED } else { OPERATION };
         let lasts = self.sim.up_to(longest);
         self.sim.after(lasts, Event::Trouble(Kind::Undone(number)));
+    }
+
+    /// `kubectl replace` of a manifest without our annotations, in whatever mode it says: the same UID, and no
+    /// epoch. A write that was decided before cannot be told from one that is decided after.
+    fn replace(&mut self, target: &Name, name: &Name) {
+        let now = self.sim.now();
+        self.sim.coverage.replaced += 1;
+        let mode = if self.sim.rng.bool() {
+            Mode::Running
+        } else {
+            Mode::Suspended
+        };
+        self.api.edit_sandbox(name, |sandbox| {
+            (sandbox.mode, sandbox.epoch) = (mode, 0);
+            (sandbox.hold, sandbox.busy_until, sandbox.woken) = (None, None, None);
+            sandbox.releasing = None;
+        });
+        self.replaced.insert(Arc::clone(target), now);
+    }
+
+    /// Holds and leases in bulk, at a scaler.
+    fn ask_for_marks(&mut self) {
+        let index = self.sim.rng.usize(..self.scalers.len());
+        if !self.scalers[index].is_up || self.is_paused(NodeKind::Scaler, index) {
+            return;
+        }
+        let (class, many) = match self.sim.mutant {
+            Some(Mutant::MarksAsWakes) => (Class::Wake, 10 * MARKS),
+            _ => (Class::Mark, MARKS - self.scalers[index].marks.min(MARKS)),
+        };
+        self.sim.coverage.marks += many as u64;
+        let scaler = &mut self.scalers[index];
+        scaler.marks += many;
+        (0..many).for_each(|_| scaler.budget.push(class, None));
+        self.spend(index);
     }
 
     fn pause(&mut self, target: &Name, paused: bool) {
