@@ -14,7 +14,8 @@ use reveille_activator_core::view::{Limits, View};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Change;
 use reveille_crds::index::Index;
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 
 use crate::Watch;
 use crate::config::Config;
@@ -49,6 +50,8 @@ struct Shard {
     aliases: RwLock<HashMap<SandboxKey, Arc<Slot>>>,
     /// Slots of this shard with something to report.
     dirty: Arc<Dirty>,
+    /// Tells who looks for a name that something changed.
+    news: Notify,
 }
 
 /// What a name stands for.
@@ -74,6 +77,11 @@ impl Directory {
         let found = |is_alias| move |slot| Found { slot, is_alias };
         let target = shard.targets.read().get(name).cloned().map(found(false));
         target.or_else(|| shard.aliases.read().get(name).cloned().map(found(true)))
+    }
+
+    /// Resolves when the watch has told something of names like this one.
+    pub(crate) fn news(&self, name: &SandboxKey) -> Notified<'_> {
+        self.shard(name).news.notified()
     }
 
     /// Returns once everything that existed when the watch began is known. Cancel-safe.
@@ -258,7 +266,11 @@ impl Projector {
             self.namespaces.add(key.namespace());
         }
         let own = target.sandbox.map(|(own, _)| own).filter(|own| own != key);
+        let names = [Some(key.clone()), own.clone()];
         self.rename(key, own, &slot);
+        for name in names.iter().flatten() {
+            self.directory.shard(name).news.notify_waiters();
+        }
     }
 
     /// The Sandbox behind a claim goes by this own name now.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 
 use crate::directory::{Directory, Found};
 use crate::error::Error;
@@ -13,8 +13,6 @@ use crate::slot::Slot;
 /// Whoever has made a sandbox and was told by a watch of its own that it is up comes before our watch has
 /// shown it: so long a name may be on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// Pauses between two looks: the first, and the longest.
-const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// The slot of the sandbox that the client names, and the UID of the Sandbox that it means alone: a claim may
 /// get another Sandbox while the request waits. Who names the claim means whichever that is; who names a UID,
@@ -29,15 +27,18 @@ pub(crate) async fn find(
 ) -> Result<(Arc<Slot>, Option<Arc<str>>), Error> {
     let patience = target.wait.map_or(ON_ITS_WAY, |wait| wait.min(ON_ITS_WAY));
     let until = Instant::now() + patience;
-    let mut step = STEPS.0;
+    if let Ok(found) = look(directory, target) {
+        return Ok(found);
+    }
     loop {
+        let news = directory.news(&target.key);
+        tokio::pin!(news);
+        // What comes after this look is heard.
+        news.as_mut().enable();
         let found = look(directory, target);
-        let now = Instant::now();
-        if found.is_ok() || now >= until {
+        if found.is_ok() || timeout_at(until, news).await.is_err() {
             return found;
         }
-        sleep(step.min(until - now)).await;
-        step = (step * 2).min(STEPS.1);
     }
 }
 
