@@ -55,10 +55,35 @@ async fn an_active_socket_keeps_awake_and_a_silent_one_does_not() {
     silent.send(Message::text("hello")).await.unwrap();
     receive(&mut silent).await;
     reveille.await_state("alice", "asleep").await;
-    assert!(
-        !matches!(receive(&mut silent).await, Some(Message::Text(_))),
-        "the socket ends with the agent"
-    );
+    let Some(Message::Close(Some(last))) = receive(&mut silent).await else {
+        panic!("the socket ends with the agent, and says so");
+    };
+    assert_eq!(u16::from(last.code), 1012, "{}", last.reason);
+}
+
+#[tokio::test]
+async fn a_silent_stream_lets_its_agent_sleep_and_ends_whole_and_the_next_call_wakes_it() {
+    let manifests = Manifests::new()
+        .agent(Agent::asleep("alice"))
+        .policy(json!({"cooldownPeriod": 0, "minimumUptime": 0, "streamIdle": 1}));
+    let (_home, reveille) = Reveille::of(&manifests).await;
+    for wake in 1..=2 {
+        let path = "/events?n=2&interval_ms=3600000";
+        let get = request(Method::GET, "alice", path, Empty::<Bytes>::new());
+        let mut events = within("the head", open(reveille.listen, get))
+            .await
+            .unwrap();
+        assert_eq!(events.status(), 200);
+        reveille.await_state("alice", "asleep").await;
+        assert_eq!(reveille.sleeps("alice"), wake);
+        let rest = within("the end", async {
+            while let Some(frame) = events.body_mut().frame().await {
+                frame?;
+            }
+            Ok::<_, hyper::Error>(())
+        });
+        rest.await.expect("a stream of events ends whole");
+    }
 }
 
 #[tokio::test]
