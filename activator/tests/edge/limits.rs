@@ -180,3 +180,20 @@ async fn the_time_that_a_client_gives_bounds_each_step_up_to_the_head() {
     assert_eq!((answer.status, answer.detail()), (504, text));
     crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+#[tokio::test]
+async fn a_dial_that_is_made_once_more_is_counted() {
+    let edge = Edge::start().await;
+    let (_silent, address) = crate::support::silent();
+    edge.pod("alice", Some(pod("alice", address, false))).await;
+    edge.sandbox("alice", reveille_crds::sandbox::OperatingMode::Running)
+        .await;
+    edge.known().await;
+    let answer = edge.ask(&post("/", "content-length: 0\r\n")).await;
+    assert_eq!(answer.status, 502);
+    let metrics = edge.metrics();
+    let name = "sandbox_router_upstream_retries_total{sandbox_namespace=\"default\"} ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let retries: u64 = line.unwrap().parse().unwrap();
+    assert!(retries >= 3, "{retries}");
+}

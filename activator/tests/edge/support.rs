@@ -50,6 +50,7 @@ pub(crate) struct Edge {
     _from_scaler: mpsc::Sender<ToActivator>,
     _link: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
+    registry: prometheus_client::registry::Registry,
 }
 
 impl Edge {
@@ -70,7 +71,8 @@ impl Edge {
         let (from_scaler, heard) = mpsc::channel(64);
         let (link_up, link) = watch::channel(true);
         let shutdown = CancellationToken::new();
-        let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = Metrics::register(&mut registry);
         let carrier = Carrier {
             to_scaler,
             from_scaler: heard,
@@ -99,7 +101,15 @@ impl Edge {
             _from_scaler: from_scaler,
             _link: link_up,
             serving,
+            registry,
         }
+    }
+
+    /// What a scrape would read.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     /// A sandbox of namespace `default` that is awake, with that agent as its pod.
