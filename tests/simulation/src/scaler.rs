@@ -337,7 +337,8 @@ impl World {
                 self.sim.coverage.woke += 1;
                 let is_new = self.woke.insert((Arc::clone(name), uid, epoch));
                 // A replaced object begins its epochs anew.
-                if !is_new && !self.replaced.contains_key(name) {
+                let by_hand = self.replaced.contains_key(name) || self.flipped.contains(name);
+                if !is_new && !by_hand {
                     self.facts.told_twice.push((Arc::clone(name), epoch));
                 }
             }
