@@ -73,6 +73,7 @@ pub(super) fn restore(
                 for template in volume_templates(&object.sandbox) {
                     state.discard(&state.volume(&key, &template));
                 }
+                state.discard(&state.logs(key.namespace(), key.name()));
             }
         }
     }

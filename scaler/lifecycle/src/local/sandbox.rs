@@ -149,6 +149,8 @@ impl Reconciler {
                 .state
                 .discard(&self.machine.state.volume(key, &template));
         }
+        let logs = self.machine.state.logs(key.namespace(), key.name());
+        self.machine.state.discard(&logs);
         self.trash = true;
         self.store.remove::<SandboxObject>(key);
         self.journal.sandbox(key, None);

@@ -6,7 +6,7 @@
 //!             run/<pod uid>                       what is running now, for the one after a kill -9
 //!             volumes/<namespace>/<vct>-<sandbox> volumes, until their Sandbox is deleted
 //!             scratch/<pod uid>/<volume>          emptyDirs, until their pod ends
-//!             logs/<namespace>/<sandbox>/<container>.log
+//!             logs/<namespace>/<sandbox>/<container>.log   until their Sandbox is deleted
 //!             trash/                              deleted volumes on their way out
 //! ```
 
@@ -101,8 +101,13 @@ impl StateDir {
     }
 
     pub(super) fn log(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
-        let folder = self.root.join("logs").join(namespace).join(pod);
+        let folder = self.logs(namespace, pod);
         folder.join(format!("{container}.log"))
+    }
+
+    /// Folder of the logs of one pod's containers.
+    pub(super) fn logs(&self, namespace: &str, pod: &str) -> PathBuf {
+        self.root.join("logs").join(namespace).join(pod)
     }
 
     /// Takes a volume out of the way at once; what is in the trash is deleted when there is time.
@@ -112,7 +117,7 @@ impl StateDir {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %volume.display(), %error, "cannot delete a volume")
+                tracing::warn!(path = %volume.display(), %error, "cannot move {} to the trash, so it stays: {error}", volume.display())
             }
         }
     }

@@ -316,6 +316,9 @@ async fn an_expired_sandbox_is_not_woken_and_a_deleted_one_leaves_nothing() {
     assert!(bench.store.get::<Pod>(&key("kept")).is_none());
     bench.ready("alice").await;
     let volume = bench.dir.join("volumes/agents/data-alice");
+    // Nothing that was made for it stays, the log of its agent included.
+    let logs = bench.dir.join("logs/agents/alice");
+    std::fs::create_dir_all(&logs).unwrap();
     assert!(volume.exists());
     bench.store.delete::<SandboxObject>(&key("alice"));
     bench
@@ -326,6 +329,7 @@ async fn an_expired_sandbox_is_not_woken_and_a_deleted_one_leaves_nothing() {
                 .then_some(())
         })
         .await;
+    assert!(!logs.exists(), "{}", logs.display());
     assert!(!volume.exists() && bench.store.get::<Pod>(&key("alice")).is_none());
     bench.stop().await;
 }
