@@ -95,3 +95,33 @@ async fn a_lease_set_through_the_api_keeps_the_agent_awake_and_expires() {
     // It ends on a whole second.
     assert!(begin.elapsed() > Duration::from_secs(6), "{begin:?}");
 }
+
+#[tokio::test]
+async fn a_busy_header_counts_in_every_life_of_an_agent() {
+    let (_home, reveille) = restless(json!({})).await;
+    for life in 1..=3 {
+        let reply = reveille
+            .post(
+                "alice",
+                "/work",
+                &json!({"seconds": 600, "background": true}),
+            )
+            .await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+        for _ in 0..2 {
+            reveille.get("clock", "/").await.ok();
+            reveille.await_state("clock", "asleep").await;
+            let alice = reveille.sandbox("alice").await;
+            assert_eq!(
+                (&alice["state"], &alice["reason"]),
+                (&json!("awake"), &json!("Busy")),
+                "life {life}: {alice}"
+            );
+        }
+        assert_eq!(reveille.sleeps("alice"), life - 1);
+        reveille
+            .post("alice", "/work", &json!({"seconds": 0, "background": true}))
+            .await;
+        reveille.await_state("alice", "asleep").await;
+    }
+}
