@@ -47,6 +47,7 @@ impl Inbox {
             nonce: drain.nonce,
             epoch: drain.epoch,
             hold: Duration::from_millis(drain.hold_ms).min(LONGEST_HOLD),
+            order: drain.order,
         };
         // A target that this watch does not show yet might be shown awake in the next moment, with no
         // gate to keep requests back: rather awake.

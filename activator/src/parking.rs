@@ -133,6 +133,15 @@ impl Parking {
             Ok(sender)
         };
         let (arrival, facts, needs_task) = slot.arrive(port, most, take);
+        if matches!(
+            arrival,
+            Arrival::Parked {
+                role: Role::Started,
+                ..
+            }
+        ) {
+            slot.asked_by(activity.words());
+        }
         if needs_task {
             self.tasks
                 .spawn(wake::run(Arc::clone(slot), Arc::clone(&self.wakes)));

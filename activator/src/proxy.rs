@@ -150,6 +150,7 @@ impl Proxy {
         let (slot, only) = find(&self.activator.directory, &target).await?;
         tally.found(&target.key);
         let activity = slot.begin().by(way::caller(way.client));
+        let activity = activity.asks(&parts.method, &parts.uri, switch.is_some());
 
         // 4 directory, 5 park, 6 connect, 7 send
         let body = RequestBody::new(incoming, &activity, &serving);

@@ -104,6 +104,8 @@ struct Inner {
     facts: Arc<Facts>,
     /// A task polls the entry.
     has_task: bool,
+    /// What the request that began the wake asks for.
+    asker: Option<Box<str>>,
     /// Container ports asked for by those who wait, that of the request that began the wake first; at
     /// most [`MOST_PORTS`].
     ports: Vec<u16>,
@@ -136,6 +138,7 @@ impl Slot {
             entry,
             facts: Arc::new(facts),
             has_task: false,
+            asker: None,
             ports: Vec::new(),
         };
         Arc::new(Self {
@@ -146,6 +149,16 @@ impl Slot {
             dirty,
             sight,
         })
+    }
+
+    /// A wake begins with a request that asks for this.
+    pub(crate) fn asked_by(&self, words: Option<Box<str>>) {
+        self.state.lock().asker = words;
+    }
+
+    /// What the request that began the wake asks for.
+    pub(crate) fn asker(&self) -> Option<String> {
+        self.state.lock().asker.as_deref().map(str::to_owned)
     }
 
     /// The target's key.

@@ -161,7 +161,8 @@ impl Wakes {
         );
     }
 
-    async fn send(&self, key: &SandboxKey, ask: Ask, port: Option<u16>) {
+    async fn send(&self, slot: &Slot, ask: Ask, port: Option<u16>) {
+        let key = slot.key();
         self.metrics.wakes_asked.inc();
         let wake = Wake {
             key: key.clone(),
@@ -170,6 +171,7 @@ impl Wakes {
             waiting: u32::try_from(ask.waiting).unwrap_or(u32::MAX),
             oldest_wait_ms: u64::try_from(ask.oldest.as_millis()).unwrap_or(u64::MAX),
             activator: self.activator.clone(),
+            by: slot.asker(),
             traceparent: None,
         };
         if self
@@ -239,7 +241,7 @@ impl Calling {
     ) {
         let is_up = *wakes.link.borrow();
         if is_up {
-            wakes.send(slot.key(), ask, port).await;
+            wakes.send(slot, ask, port).await;
             self.unreachable = 0;
             self.unanswered = if ask.heard { 0 } else { self.unanswered + 1 };
             if self.unanswered < UNANSWERED_WAKES || !is_asleep {

@@ -55,6 +55,10 @@ pub struct Wake {
     pub oldest_wait_ms: u64,
     /// Who asks.
     pub activator: String,
+    /// The first request in a few words for a person, as `GET /ws (websocket)`: a stranger's, and no more
+    /// than 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// W3C trace context of the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -177,6 +181,10 @@ pub struct Drain {
     pub nonce: u64,
     /// Milliseconds the gate stays closed unless the sandbox is seen asleep or an Undrain comes.
     pub hold_ms: u64,
+    /// An operator's order: the gate closes whatever is in flight, and no busy lease counts. Asked again
+    /// until nothing is in flight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: bool,
 }
 
 /// Answer to a [`Drain`].

@@ -34,6 +34,10 @@ use crate::observe;
 const REQUESTS: usize = 64;
 /// Time for the fleet's task to answer, the write of a hold or a lease (4 s) included.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Longest time a sleep waits for what was needed a moment ago: three reports of an activator.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Pause between two looks.
+const AGAIN: Duration = Duration::from_millis(100);
 /// The longest body is `{"seconds": 86400}`.
 const MAX_BODY: usize = 1024;
 
@@ -55,6 +59,8 @@ pub(crate) enum Request {
     Command {
         key: SandboxKey,
         command: Command,
+        /// A refusal is told, for it is not tried again.
+        last: bool,
         reply: oneshot::Sender<Option<(Answer, u64)>>,
     },
     Mark {
@@ -113,15 +119,25 @@ impl Fleet {
     }
 
     async fn command(&self, key: SandboxKey, command: Command) -> Result<Response, Problem> {
+        let (answer, epoch) = self.order(&key, command, true).await?;
+        answered(&key, &answer, epoch)
+    }
+
+    async fn order(
+        &self,
+        key: &SandboxKey,
+        command: Command,
+        last: bool,
+    ) -> Result<(Answer, u64), Problem> {
         let answer = self
             .ask(|reply| Request::Command {
                 key: key.clone(),
                 command,
+                last,
                 reply,
             })
             .await?;
-        let (answer, epoch) = answer.ok_or_else(|| Problem::not_found(&key))?;
-        answered(&key, &answer, epoch)
+        answer.ok_or_else(|| Problem::not_found(key))
     }
 
     async fn mark(&self, key: SandboxKey, mark: Mark) -> Result<Response, Problem> {
@@ -158,6 +174,13 @@ impl Default for WakeBody {
             waiting: 0,
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SleepBody {
+    /// Whoever needs it.
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -226,8 +249,28 @@ async fn wake(State(fleet): State<Fleet>, Path(name): Named, body: Bytes) -> Han
     fleet.command(key, command).await
 }
 
-async fn sleep(State(fleet): State<Fleet>, Path(name): Named) -> Handled {
-    fleet.command(key(&name)?, Command::Sleep).await
+async fn sleep(State(fleet): State<Fleet>, Path(name): Named, body: Bytes) -> Handled {
+    let key = key(&name)?;
+    let SleepBody { force } = if body.is_empty() {
+        SleepBody::default()
+    } else {
+        let Json(body) = Json::from_bytes(&body)
+            .map_err(|error| Problem::body(&error, r#"nothing, or {"force": true}"#))?;
+        body
+    };
+    let command = Command::Sleep { force };
+    // What was needed a moment ago is let go within a report of its activators.
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < patience {
+        match fleet.order(&key, command, false).await? {
+            (Answer::Conflict(why), _) if why.is_of_the_moment() => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            (Answer::Conflict(_) | Answer::Unheard(_), _) => break,
+            (answer, epoch) => return answered(&key, &answer, epoch),
+        }
+    }
+    fleet.command(key, command).await
 }
 
 async fn hold(

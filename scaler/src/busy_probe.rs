@@ -1,4 +1,5 @@
-//! Asks an agent whether it is busy: `GET <busy.path>`, 200 `{"busyForSeconds": n}`.
+//! Asks an agent whether it is busy: `GET <busy.path>`, 200 `{"busyForSeconds": n}`, or any JSON where
+//! `busy.idleWhen` says what of it means idle.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +11,20 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-/// The answer is one number in JSON; more than this is no answer.
-const MAX_BODY: usize = 4096;
+use crate::idle_when;
+
+/// The answer is a number, or what a server lists of itself; more than this is no answer.
+const MAX_BODY: usize = 64 * 1024;
+
+/// What an agent is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) path: String,
+    /// An expression over an answer that is another JSON.
+    pub(crate) idle_when: Option<String>,
+    /// Time until it is asked again: so long one that is not idle counts as busy, and a little longer.
+    pub(crate) period: Duration,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,6 +35,8 @@ struct Answer {
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error("its pod has no such port")]
+    NoPort,
     #[error("no answer in time")]
     TimedOut,
     #[error("connection: {0}")]
@@ -34,24 +49,43 @@ pub(crate) enum Error {
     Status(StatusCode),
     #[error("the body is not {{\"busyForSeconds\": n}}: {0}")]
     Body(String),
+    #[error("the body is not JSON: {0}")]
+    Json(String),
+    #[error("busy.idleWhen says nothing about this answer: {0}")]
+    Expression(String),
+}
+
+impl Error {
+    /// For metrics: of a fixed set.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoPort => "no-port",
+            Self::TimedOut => "timeout",
+            Self::Connect(_) => "connect",
+            Self::Http(_) | Self::Path(_) => "http",
+            Self::Status(_) => "status",
+            Self::Body(_) | Self::Json(_) => "body",
+            Self::Expression(_) => "expression",
+        }
+    }
 }
 
 /// Asks once, on a connection of its own; zero: not busy.
 pub(crate) async fn ask(
     address: SocketAddr,
-    path: &str,
+    question: &Question,
     deadline: Duration,
 ) -> Result<Duration, Error> {
-    tokio::time::timeout(deadline, exchange(address, path))
+    tokio::time::timeout(deadline, exchange(address, question))
         .await
         .unwrap_or(Err(Error::TimedOut))
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> Result<Duration, Error> {
+async fn exchange(address: SocketAddr, question: &Question) -> Result<Duration, Error> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
+    let request = Request::get(&question.path)
         .header(header::HOST, address.to_string())
         .header(header::USER_AGENT, "reveille-scaler")
         .header(header::CONNECTION, "close")
@@ -65,9 +99,7 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Duration, Error> {
         let body = body
             .map_err(|error| Error::Body(error.to_string()))?
             .to_bytes();
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|error| Error::Body(error.to_string()))?;
-        Ok(Duration::from_secs(answer.busy_for_seconds))
+        read(&body, question)
     };
     tokio::pin!(asked);
     tokio::select! {
@@ -78,6 +110,21 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Duration, Error> {
             closed?;
             asked.await
         }
+    }
+}
+
+fn read(body: &[u8], question: &Question) -> Result<Duration, Error> {
+    let Some(expression) = &question.idle_when else {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|error| Error::Body(error.to_string()))?;
+        return Ok(Duration::from_secs(answer.busy_for_seconds));
+    };
+    let body = serde_json::from_slice(body).map_err(|error| Error::Json(error.to_string()))?;
+    match idle_when::is_idle(expression, &body) {
+        Ok(true) => Ok(Duration::ZERO),
+        // Asked again before that is over.
+        Ok(false) => Ok(question.period * 2),
+        Err(why) => Err(Error::Expression(why)),
     }
 }
 
@@ -107,7 +154,31 @@ mod tests {
     async fn ask_one(status: &str, body: &str) -> Result<Duration, Error> {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
-        ask(agent(answer).await, "/busy?x", Duration::from_secs(20)).await
+        ask(
+            agent(answer).await,
+            &question(None),
+            Duration::from_secs(20),
+        )
+        .await
+    }
+
+    fn question(idle_when: Option<&str>) -> Question {
+        Question {
+            path: "/busy?x".to_owned(),
+            idle_when: idle_when.map(str::to_owned),
+            period: Duration::from_secs(15),
+        }
+    }
+
+    #[test]
+    fn an_answer_in_other_words_is_read_by_the_policys_expression() {
+        let said = |body: &str| read(body.as_bytes(), &question(Some("kernels == 0")));
+        assert_eq!(said(r#"{"kernels": 0}"#).unwrap(), Duration::ZERO);
+        assert_eq!(said(r#"{"kernels": 2}"#).unwrap(), Duration::from_secs(30));
+        assert!(matches!(said("{}"), Err(Error::Expression(_))));
+        assert!(matches!(said("<html>"), Err(Error::Json(_))));
+        let deep = "[".repeat(100_000);
+        assert!(matches!(said(&deep), Err(Error::Json(_))));
     }
 
     #[tokio::test]
@@ -139,7 +210,7 @@ mod tests {
     async fn an_agent_that_does_not_answer_costs_no_more_than_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let silent = ask(address, "/busy", Duration::from_millis(50)).await;
+        let silent = ask(address, &question(None), Duration::from_millis(50)).await;
         assert!(matches!(silent, Err(Error::TimedOut)));
     }
 }

@@ -33,6 +33,7 @@ use tracing::{debug, info};
 use self::doing::{Done, Job};
 use self::marks::Marks;
 use self::records::Records;
+pub(crate) use self::telling::flapping;
 use crate::apply::Objects;
 use crate::config::Config;
 use crate::journal::Journal;
@@ -84,6 +85,8 @@ struct Entry {
     due: Option<Instant>,
     state: Option<State>,
     counted: Option<Counted>,
+    /// Why the agent gave no usable answer when it was last asked whether it is busy, of a fixed set.
+    agent_trouble: Option<&'static str>,
 }
 
 impl Fleet {
@@ -96,6 +99,7 @@ impl Fleet {
             drain_timeout: config.drain_timeout,
             drain_hold: config.drain_hold,
             write_timeout: config.write_timeout,
+            ..Rules::default()
         };
         let led = config.leader.leads();
         journal.metrics.leads(led);
@@ -282,6 +286,7 @@ impl Fleet {
                 due: None,
                 state: None,
                 counted: None,
+                agent_trouble: None,
             }
         });
         entry.machine.observe(view, clocks.now);
@@ -395,7 +400,12 @@ impl Fleet {
             Act::AskBusy { pod } => self.to_ask.push_back((key.clone(), pod)),
             Act::Note(note) => self.note(key, &note),
             Act::Tell(tell) => self.tell(key, tell),
-            Act::Drain { epoch, nonce, hold } => self.tell_drain(key, epoch, nonce, hold),
+            Act::Drain {
+                epoch,
+                nonce,
+                hold,
+                order,
+            } => self.tell_drain(key, (epoch, nonce), hold, order),
             Act::Undrain { nonce } => self.tell_undrain(key, nonce),
         }
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use crate::fleet::flapping;
 use crate::metrics::{Metrics, milliseconds};
 use crate::observe;
 
@@ -78,6 +79,9 @@ impl Journal {
                 let why = reason.as_str();
                 warn!(sandbox = %key, reason = why, %message, "{key} stays awake, the API server refuses its sleep: {message}; see which admission policy says so");
             }
+            Note::AgentSilent { .. } | Note::Flapping { .. } | Note::MadeAgain { .. } => {
+                self.noticed(key, note);
+            }
             Note::Drained { ending, took } => {
                 self.metrics.drained(*ending);
                 debug!(sandbox = %key, outcome = ending.as_str(), took_ms = milliseconds(*took), "drain ended");
@@ -92,6 +96,35 @@ impl Journal {
             event = "wake-refused", sandbox = %key, cause = cause.as_str(), reason,
             "refused to wake {key}: {why}"
         );
+    }
+
+    /// Tells of what only several lives or questions show.
+    fn noticed(&self, key: &SandboxKey, note: &Note) {
+        match note {
+            Note::AgentSilent { asked } => {
+                self.metrics.agent_silent();
+                warn!(
+                    sandbox = %key, asked,
+                    "the agent of {key} gave no usable answer on its busy.path {asked} times in a row, so it counts as idle"
+                );
+            }
+            Note::Flapping {
+                wakes,
+                cooldown,
+                by,
+            } => {
+                self.metrics.flapping();
+                warn!(sandbox = %key, wakes, %by, "{key} is flapping: {}", flapping(*wakes, *cooldown, by));
+            }
+            Note::MadeAgain { after } => {
+                let seconds = after.as_secs();
+                warn!(
+                    sandbox = %key,
+                    "something made the claim {key} again {seconds} s after it was released to sleep; from now on it stays bound and is suspended instead"
+                );
+            }
+            _ => {}
+        }
     }
 
     fn woke(&self, key: &SandboxKey, epoch: u64, woke: &Woke) {
@@ -151,6 +184,7 @@ fn because(reason: SleepReason, quiet: u64) -> Cow<'static, str> {
         SleepReason::Idle => return Cow::Owned(format!("after {quiet} s quiet")),
         SleepReason::Held => "because an operator holds it asleep",
         SleepReason::Asked => "because an operator asked for it",
+        SleepReason::Forced => "because an operator ordered it",
         SleepReason::WakeFailed => "because its wake failed; the next one starts afresh",
         SleepReason::NeverReady => "because it never became ready and nobody waits",
         SleepReason::PodEnded => "because its pod has ended; the next wake starts a new one",

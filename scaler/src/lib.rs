@@ -18,6 +18,7 @@ mod apply;
 mod busy_probe;
 pub mod config;
 mod fleet;
+pub mod idle_when;
 mod journal;
 pub mod leader;
 pub mod lease;

@@ -29,6 +29,9 @@ pub struct Metrics {
     drains: Family<OutcomeLabels, Counter>,
     writes: Family<WriteLabels, Counter>,
     sandboxes: Family<StateLabels, Gauge>,
+    busy_failures: Family<ReasonLabels, Counter>,
+    agents_silent: Counter,
+    flappings: Counter,
     silent: Gauge,
     leads: Gauge,
 }
@@ -44,6 +47,9 @@ impl Default for Metrics {
             drains: Family::default(),
             writes: Family::default(),
             sandboxes: Family::default(),
+            busy_failures: Family::default(),
+            agents_silent: Counter::default(),
+            flappings: Counter::default(),
             silent: Gauge::default(),
             leads: Gauge::default(),
         }
@@ -125,6 +131,21 @@ impl Metrics {
         registry.register("writes", "Writes by kind and result", this.writes.clone());
         registry.register("sandboxes", "Sandboxes by state", this.sandboxes.clone());
         registry.register(
+            "busy_probe_failures",
+            "Questions on busy.path without a usable answer, by reason",
+            this.busy_failures.clone(),
+        );
+        registry.register(
+            "busy_probe_given_up",
+            "Sandboxes that counted as idle after busy.failureLimit questions without a usable answer",
+            this.agents_silent.clone(),
+        );
+        registry.register(
+            "flapping",
+            "Times that a sandbox began to be woken again and again right after its own sleep",
+            this.flappings.clone(),
+        );
+        registry.register(
             "members_silent",
             "Activators that are not heard, each of which blocks every sleep",
             this.silent.clone(),
@@ -178,6 +199,20 @@ impl Metrics {
                 reason: refusal.reason(),
             })
             .inc();
+    }
+
+    pub(crate) fn busy_failed(&self, reason: &'static str) {
+        self.busy_failures
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
+    }
+
+    pub(crate) fn agent_silent(&self) {
+        self.agents_silent.inc();
+    }
+
+    pub(crate) fn flapping(&self) {
+        self.flappings.inc();
     }
 
     pub(crate) fn slept(&self, reason: SleepReason) {

@@ -13,6 +13,9 @@ use reveille_crds::scaled_sandbox::{ScaledSandboxSpec, Strategy, TriggerKind};
 use reveille_scaler_core::ledger::Report;
 use reveille_scaler_core::{view, wake};
 
+/// Characters kept of what is said of who asked.
+const MOST_WORDS: usize = 200;
+
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
@@ -153,6 +156,10 @@ fn policy(spec: &ScaledSandboxSpec) -> view::Policy {
             Strategy::Restore => view::Strategy::Restore,
             Strategy::Bind => view::Strategy::Bind,
         },
+        busy_failure_limit: spec
+            .busy
+            .as_ref()
+            .map_or(10, |busy| busy.failure_limit.max(1)),
         busy_period: spec.busy.as_ref().map(|busy| seconds(busy.period.max(1))),
         http: spec
             .triggers
@@ -175,6 +182,12 @@ pub(crate) fn report(activity: &SandboxActivity) -> Report {
             )
         }),
     }
+}
+
+/// What an activator says of who asked: a stranger's words, so of one line and bounded.
+pub(crate) fn words(by: &str) -> Arc<str> {
+    let shown = by.chars().filter(|each| !each.is_control());
+    shown.take(MOST_WORDS).collect::<String>().into()
 }
 
 /// A cause, in everybody's words.

@@ -173,6 +173,7 @@ async fn messages_travel_both_ways() {
         epoch: 3,
         nonce: 7,
         hold_ms: 10_000,
+        order: false,
     };
     carried
         .to_activators
@@ -239,6 +240,7 @@ async fn one_scaler_of_many_takes_a_wake() {
         waiting: 1,
         oldest_wait_ms: 0,
         activator: "a".into(),
+        by: None,
         traceparent: None,
     };
     for _ in 0..10 {
@@ -305,6 +307,7 @@ async fn a_lost_server_is_told_and_healed() {
         epoch: 3,
         nonce: 7,
         hold_ms: 10_000,
+        order: false,
     };
     carried
         .to_activators

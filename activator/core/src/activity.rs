@@ -82,6 +82,12 @@ impl Activity {
         self.begun > 0 || self.lease.as_ref().is_some_and(|lease| lease.until > now)
     }
 
+    /// Requests begun and not ended, the parked ones included.
+    #[must_use]
+    pub const fn begun(&self) -> usize {
+        self.begun as usize
+    }
+
     /// Whether a full report has to name this sandbox: it was used since this process began.
     #[must_use]
     pub const fn is_known(&self) -> bool {

@@ -13,6 +13,8 @@ pub struct Drain {
     pub epoch: u64,
     /// How long the gate stays closed by itself.
     pub hold: Duration,
+    /// The gate closes whatever is in flight, and no lease counts.
+    pub order: bool,
 }
 
 /// The answer.
@@ -131,6 +133,7 @@ mod tests {
             nonce,
             epoch,
             hold: Duration::from_secs(10),
+            order: false,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::{Method, Uri};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Slot, now};
@@ -13,10 +14,21 @@ use super::{Slot, now};
 /// How often a silence that has no limit is looked at again: a policy may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// Characters kept of the path of a request that wakes.
+const LONGEST_PATH: usize = 150;
+
 /// One request that counts, until dropped.
 pub(crate) struct Activity {
     pulse: Arc<Pulse>,
     caller: Option<IpAddr>,
+    asker: Option<Asker>,
+}
+
+/// What a request asks for; cheap to keep, since both share the bytes of its head.
+struct Asker {
+    method: Method,
+    uri: Uri,
+    upgrades: bool,
 }
 
 /// Whether a request counts now; held by all that moves bytes of it.
@@ -45,6 +57,7 @@ impl Activity {
         Self {
             pulse: Arc::new(pulse),
             caller: None,
+            asker: None,
         }
     }
 
@@ -53,6 +66,29 @@ impl Activity {
     pub(crate) fn by(mut self, caller: IpAddr) -> Self {
         self.caller = Some(caller);
         self
+    }
+
+    /// Says what it asks for, so that who wakes a sandbox can be told.
+    #[must_use]
+    pub(crate) fn asks(mut self, method: &Method, uri: &Uri, upgrades: bool) -> Self {
+        self.asker = Some(Asker {
+            method: method.clone(),
+            uri: uri.clone(),
+            upgrades,
+        });
+        self
+    }
+
+    /// What it asks for, in a few words; without the query, which may hold secrets.
+    pub(crate) fn words(&self) -> Option<Box<str>> {
+        let Asker {
+            method,
+            uri,
+            upgrades,
+        } = self.asker.as_ref()?;
+        let path: String = uri.path().chars().take(LONGEST_PATH).collect();
+        let upgrade = if *upgrades { " (upgrade)" } else { "" };
+        Some(format!("{method} {path}{upgrade}").into())
     }
 
     /// Who calls, where known.

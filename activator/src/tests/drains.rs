@@ -10,6 +10,7 @@ async fn ask(world: &mut World, nonce: u64, epoch: u64) -> DrainReply {
         epoch,
         nonce,
         hold_ms: 10_000,
+        order: false,
     };
     world
         .to_activator

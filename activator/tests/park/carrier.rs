@@ -112,6 +112,7 @@ fn wake(waiting: u32) -> ToScaler {
         waiting,
         oldest_wait_ms: 12,
         activator: "one".to_owned(),
+        by: None,
         traceparent: None,
     })
 }
@@ -146,6 +147,7 @@ async fn messages_travel_both_ways() {
         epoch: 4,
         nonce: 7,
         hold_ms: 10_000,
+        order: false,
     });
     let what = OutcomeKind::Undrain { nonce: 7 };
     let outcome = ToActivator::Outcome(Outcome { key: key(), what });

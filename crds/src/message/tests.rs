@@ -37,6 +37,7 @@ fn to_scaler() -> Vec<ToScaler> {
             waiting: 3,
             oldest_wait_ms: 250,
             activator: "activator-1".into(),
+            by: Some("GET /ws (upgrade)".into()),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         }),
         ToScaler::Activity(Activity {
@@ -72,6 +73,7 @@ fn to_activator() -> Vec<ToActivator> {
             epoch: 4,
             nonce: 77,
             hold_ms: 10_000,
+            order: false,
         }),
         outcome(OutcomeKind::Waking { epoch: 5 }),
         outcome(OutcomeKind::Refused {

@@ -22,6 +22,8 @@ pub enum Act {
         nonce: u64,
         /// How long a gate stays closed by itself.
         hold: Duration,
+        /// An order: the gate closes whatever is in flight, and no lease counts. Repeated until nothing is.
+        order: bool,
     },
     /// The sleep is off: open the gates that this nonce closed.
     Undrain {
@@ -161,6 +163,25 @@ pub enum Note {
         /// The server's word.
         message: Arc<str>,
     },
+    /// The agent gave no usable answer so many times in a row that it is put to sleep all the same.
+    AgentSilent {
+        /// How often it was asked.
+        asked: u32,
+    },
+    /// It is woken again and again right after its own sleep.
+    Flapping {
+        /// How often in a row.
+        wakes: u32,
+        /// Its cooldown, within which it is woken.
+        cooldown: Duration,
+        /// What asked, as its activator describes it; empty where that is not known.
+        by: Arc<str>,
+    },
+    /// Somebody else makes its claim again whenever it is released, so it stays bound from now on.
+    MadeAgain {
+        /// Time from the release.
+        after: Duration,
+    },
     /// A drain ended.
     Drained {
         /// How.
@@ -200,8 +221,10 @@ pub enum SleepReason {
     Idle,
     /// An operator holds it asleep.
     Held,
-    /// An operator asked for it once.
+    /// An operator asked for it once, unless it was needed.
     Asked,
+    /// An operator asked for it, whoever needs it.
+    Forced,
     /// Its wake failed; the next one starts clean.
     WakeFailed,
     /// It never became ready, and nobody waits.
@@ -211,6 +234,12 @@ pub enum SleepReason {
 }
 
 impl SleepReason {
+    /// Whether somebody has ordered it: then nobody is asked, and what is in flight has a grace and no more.
+    #[must_use]
+    pub const fn is_order(self) -> bool {
+        matches!(self, Self::Held | Self::Forced)
+    }
+
     /// For metrics and annotations.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -218,6 +247,7 @@ impl SleepReason {
             Self::Idle => "idle",
             Self::Held => "hold",
             Self::Asked => "api",
+            Self::Forced => "forced",
             Self::WakeFailed => "wake-failed",
             Self::NeverReady => "never-ready",
             Self::PodEnded => "pod-ended",

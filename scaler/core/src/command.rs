@@ -17,8 +17,11 @@ pub enum Command {
         /// Requests parked for it.
         waiting: u32,
     },
-    /// Put it to sleep without waiting for its cooldown, unless it is needed.
-    Sleep,
+    /// Put it to sleep without waiting for its cooldown.
+    Sleep {
+        /// Whoever needs it: what is in flight has a grace, and no lease counts.
+        force: bool,
+    },
 }
 
 /// What becomes of a command.
@@ -31,7 +34,10 @@ pub enum Answer {
     /// It is asleep.
     Asleep,
     /// The drain before the sleep is under way.
-    Draining,
+    Draining {
+        /// Of an order: how long what is in flight has left.
+        grace: Option<Duration>,
+    },
     /// It will not be woken.
     Refused(Refusal),
     /// Its last wakes failed, and the next one is not due.

@@ -90,8 +90,13 @@ pub enum AskedAgent {
         /// One period after the answer.
         until: Instant,
     },
-    /// Busy, or there was no answer: no sleep before it was asked again.
+    /// Busy: no sleep before it was asked again.
     Again {
+        /// One period after the question.
+        from: Instant,
+    },
+    /// There was no usable answer, which is neither busy nor idle: no sleep before it was asked again.
+    Unknown {
         /// One period after the question.
         from: Instant,
     },
@@ -193,18 +198,12 @@ fn decide_awake(
     starting: Option<bool>,
     now: Instant,
 ) -> Decision {
-    let hurry = if seen.hold == Some(Hold::Asleep) {
-        Some(SleepReason::Held)
-    } else {
-        // Needed again since its pod ended: a sleep is the only way to a new one.
-        let needed = seen.demand.last_active.is_some_and(|at| at >= since);
-        let ended = starting.is_some() && seen.pod_ended && needed;
-        seen.hurry
-            .or_else(|| ended.then_some(SleepReason::PodEnded))
-    };
-    // A wake of ours that failed is taken back even where nothing governs the sandbox.
+    let hurry = hurry(seen, since, starting);
+    // A wake of ours that failed is taken back even where nothing governs the sandbox, and so is obeyed who
+    // forces a sleep.
     let taken_back = hurry == Some(SleepReason::WakeFailed);
-    let Some(policy) = seen.policy.or_else(|| taken_back.then(Policy::default)) else {
+    let ungoverned = taken_back || hurry == Some(SleepReason::Forced);
+    let Some(policy) = seen.policy.or_else(|| ungoverned.then(Policy::default)) else {
         return stay(Why::Unmanaged);
     };
     if policy.paused {
@@ -212,6 +211,9 @@ fn decide_awake(
     }
     if seen.hold == Some(Hold::Awake) && !taken_back {
         return stay(Why::HeldAwake);
+    }
+    if let Some(order) = hurry.filter(|hurry| hurry.is_order()) {
+        return decide_order(seen, order, now);
     }
     if seen.demand.in_flight > 0 {
         return stay(Why::InFlight(seen.demand.in_flight));
@@ -257,6 +259,29 @@ fn decide_awake(
     }
 }
 
+/// Why it is to sleep without waiting for its cooldown, if it is.
+fn hurry(seen: &Observation, since: Instant, starting: Option<bool>) -> Option<SleepReason> {
+    if seen.hold == Some(Hold::Asleep) {
+        return Some(SleepReason::Held);
+    }
+    // Needed again since its pod ended: a sleep is the only way to a new one.
+    let needed = seen.demand.last_active.is_some_and(|at| at >= since);
+    let ended = starting.is_some() && seen.pod_ended && needed;
+    seen.hurry
+        .or_else(|| ended.then_some(SleepReason::PodEnded))
+}
+
+/// An operator always can: no lease, no request and no silent activator keeps from sleep what is ordered to.
+fn decide_order(seen: &Observation, order: SleepReason, now: Instant) -> Decision {
+    match (&seen.silence, seen.drain_after) {
+        (Some(silence @ (Silence::NotLeading | Silence::Blind | Silence::LinkDown)), _) => {
+            until(now + LISTEN, Why::Silence(silence.clone()))
+        }
+        (_, Some(at)) if now < at => until(at, Why::DrainBackOff),
+        _ => Decision::Sleep(order),
+    }
+}
+
 /// The latest of all that must have passed since it was needed.
 fn cooldown(seen: &Observation, policy: &Policy, since: Instant) -> (Instant, Why) {
     let mut latest = (since + policy.minimum_uptime, Why::MinimumUptime);
@@ -296,17 +321,18 @@ fn question(
         AskedAgent::Awaited => return (now >= deadline).then(|| stay(Why::AskingBusy)),
         AskedAgent::Never => (near, true),
         AskedAgent::Idle { until } => (near.max(until), until <= deadline.max(now)),
-        AskedAgent::Again { from } => (near.max(from), true),
+        AskedAgent::Again { from } | AskedAgent::Unknown { from } => (near.max(from), true),
     };
+    let is_unknown = matches!(seen.asked_agent, AskedAgent::Unknown { .. });
     match () {
         () if !required => None,
         () if now >= from => Some(Decision::AskBusy),
         () => Some(until(
             from,
-            if now < deadline {
-                Why::Cooldown
-            } else {
-                Why::AskingBusy
+            match () {
+                () if now < deadline => Why::Cooldown,
+                () if is_unknown => Why::BusyUnknown,
+                () => Why::AskingBusy,
             },
         )),
     }

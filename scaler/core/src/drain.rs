@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::act::SleepReason;
 
+/// An order is told so often to who still has something in flight.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// One handshake.
 #[derive(Clone, Debug)]
 pub struct Drain {
@@ -13,8 +16,18 @@ pub struct Drain {
     reason: SleepReason,
     asked: Vec<Asked>,
     refused: bool,
+    /// When the gates open by themselves.
+    holds_until: Instant,
+    /// Of an order: when it is done whatever is in flight.
+    order: Option<Order>,
     /// Since when the sandbox had been as it was when it was asked, and whether that was up.
     stood: (Instant, bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    done: Instant,
+    asked: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +86,7 @@ impl Drain {
         nonce: u64,
         reason: SleepReason,
         present: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+        hold: Duration,
         now: Instant,
     ) -> Self {
         let ask = |(member, incarnation): (&Arc<str>, &Arc<str>)| Asked {
@@ -86,8 +100,48 @@ impl Drain {
             reason,
             asked: present.map(ask).collect(),
             refused: false,
+            holds_until: now + hold,
+            order: None,
             stood: (now, false),
         }
+    }
+
+    /// An order: what is in flight has so long to end, and is then ended.
+    #[must_use]
+    pub fn within(mut self, grace: Duration) -> Self {
+        self.order = Some(Order {
+            done: self.started + grace,
+            asked: self.started,
+        });
+        self
+    }
+
+    /// Whether it is an order.
+    #[must_use]
+    pub const fn is_order(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// When the gates that it closed open by themselves.
+    #[must_use]
+    pub const fn holds_until(&self) -> Instant {
+        self.holds_until
+    }
+
+    /// When it is to be looked at again, with answers missing.
+    #[must_use]
+    pub fn due(&self, timeout: Duration) -> Instant {
+        let order = self
+            .order
+            .map(|order| order.done.min(order.asked + ASK_AGAIN));
+        order.unwrap_or(self.started + timeout)
+    }
+
+    /// Whether an order is to be told once more: who had something in flight may have nothing by now.
+    pub fn ask_again(&mut self, now: Instant) -> bool {
+        let due = |order: &&mut Order| now >= order.asked + ASK_AGAIN;
+        let order = self.order.as_mut().filter(due);
+        order.map(|order| order.asked = now).is_some()
     }
 
     /// For what is told of the sleep: how the sandbox stood when it was asked, and since when.
@@ -102,6 +156,9 @@ impl Drain {
         if nonce != self.nonce {
             return;
         }
+        if self.order.is_some() {
+            return self.obey(member, incarnation, drained);
+        }
         if !drained {
             self.refused = true;
             return;
@@ -114,6 +171,17 @@ impl Drain {
         }
     }
 
+    /// Who was not there when an order was first told is told it too, and who has drained may have something
+    /// in flight again only where its gate was lost with its process.
+    fn obey(&mut self, member: &str, incarnation: &str, drained: bool) {
+        self.asked.retain(|asked| *asked.member != *member);
+        self.asked.push(Asked {
+            member: member.into(),
+            incarnation: incarnation.into(),
+            drained,
+        });
+    }
+
     /// Where it stands, given who is `present` now: one that came or restarted since has no gate closed.
     pub fn standing<'a>(
         &self,
@@ -121,6 +189,17 @@ impl Drain {
         timeout: Duration,
         now: Instant,
     ) -> Standing {
+        if let Some(order) = self.order {
+            let has_drained = |(member, incarnation): (&Arc<str>, &Arc<str>)| {
+                let mut asked = self.asked.iter().filter(|asked| asked.drained);
+                asked.any(|asked| asked.member == *member && asked.incarnation == *incarnation)
+            };
+            return if now >= order.done || present.into_iter().all(has_drained) {
+                Standing::Drained
+            } else {
+                Standing::Asking
+            };
+        }
         if self.refused {
             return Standing::Off(Ending::Busy);
         }
@@ -197,6 +276,7 @@ mod tests {
             7,
             SleepReason::Idle,
             present.iter().map(|(name, start)| (name, start)),
+            Duration::from_secs(10),
             now,
         )
     }
@@ -252,5 +332,21 @@ mod tests {
             Standing::Drained,
             "who left needs no gate"
         );
+    }
+
+    #[test]
+    fn an_order_is_told_until_nothing_is_in_flight_or_its_grace_is_over() {
+        let (now, present) = (Instant::now(), names());
+        let mut drain = start(&present, now).within(Duration::from_secs(30));
+        drain.reply("a", "one", 7, true);
+        drain.reply("b", "one", 7, false);
+        assert_eq!(standing(&drain, &present, now), Standing::Asking);
+        assert!(!drain.ask_again(now));
+        assert_eq!(drain.due(TIMEOUT), now + ASK_AGAIN);
+        assert!(drain.ask_again(now + ASK_AGAIN));
+        let end = now + Duration::from_secs(30);
+        assert_eq!(standing(&drain, &present, end), Standing::Drained);
+        drain.reply("b", "one", 7, true);
+        assert_eq!(standing(&drain, &present, now), Standing::Drained);
     }
 }

@@ -38,6 +38,8 @@ impl Source {
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
     held: Vec<Lease>,
+    /// The last word of a pod that is not there (yet): an activator may see a pod before its scaler does.
+    early: Option<Box<Lease>>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,9 +49,16 @@ struct Lease {
     until: Instant,
 }
 
+impl Lease {
+    fn new(source: Source, pod: &Arc<str>, until: Instant) -> Self {
+        let pod = Arc::clone(pod);
+        Self { source, pod, until }
+    }
+}
+
 impl Leases {
-    /// Sets the lease of `source` for `pod`; a zero `length` ends it. Where `present` is another pod,
-    /// the word of a pod that is gone changes nothing.
+    /// Sets the lease of `source` for `pod`; a zero `length` ends it. Where `present` is another pod, the
+    /// word counts when that pod is seen; the word of a pod that is gone never does.
     pub fn set(
         &mut self,
         source: Source,
@@ -59,28 +68,36 @@ impl Leases {
         now: Instant,
     ) {
         if present.is_some_and(|present| present != pod) {
-            return;
+            return self.expect(source, pod, length, now);
         }
         self.held.retain(|lease| lease.source != source);
-        if let Some(until) = now.checked_add(length).filter(|until| *until > now) {
-            self.held.push(Lease {
-                source,
-                pod: Arc::clone(pod),
-                until,
-            });
-        }
+        let until = now.checked_add(length).filter(|until| *until > now);
+        self.held
+            .extend(until.map(|until| Lease::new(source, pod, until)));
+    }
+
+    /// Sets the lease of `source` for a pod that is yet to be seen.
+    pub fn expect(&mut self, source: Source, pod: &Arc<str>, length: Duration, now: Instant) {
+        let until = now.checked_add(length).filter(|until| *until > now);
+        self.early = until.map(|until| Box::new(Lease::new(source, pod, until)));
     }
 
     /// Drops what belongs to another pod than the present one.
     pub fn see(&mut self, present: Option<&Arc<str>>) {
-        if let Some(present) = present {
-            self.held.retain(|lease| lease.pod == *present);
-        }
+        let Some(present) = present else { return };
+        self.held.retain(|lease| lease.pod == *present);
+        let early = self.early.take_if(|early| early.pod == *present);
+        self.held.extend(early.map(|early| *early));
     }
 
-    /// The pod is gone.
+    /// The pod is gone. What the next one has said already stays.
     pub fn clear(&mut self) {
         self.held = Vec::new();
+    }
+
+    /// Another object bears the name.
+    pub fn forget(&mut self) {
+        *self = Self::default();
     }
 
     /// The lease that ends last, if any is left.
@@ -138,6 +155,29 @@ mod tests {
         );
         leases.see(Some(&new));
         assert_eq!(leases.longest(now), None);
+    }
+
+    #[test]
+    fn the_word_of_a_pod_that_is_yet_to_be_seen_counts_when_it_is() {
+        let (now, (old, new)) = (Instant::now(), pods());
+        for asleep in [false, true] {
+            let mut leases = Leases::default();
+            if asleep {
+                leases.expect(Source::Header, &new, Duration::from_secs(60), now);
+                leases.clear();
+            } else {
+                leases.set(
+                    Source::Header,
+                    &new,
+                    Some(&old),
+                    Duration::from_secs(60),
+                    now,
+                );
+            }
+            assert_eq!(leases.longest(now), None);
+            leases.see(Some(&new));
+            assert!(leases.longest(now).is_some());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod decide;
 pub mod drain;
 pub mod election;
 pub mod explain;
+pub mod flapping;
 pub mod lease;
 pub mod ledger;
 pub mod roster;

@@ -9,6 +9,7 @@
 
 mod following;
 mod hearing;
+mod noticing;
 mod polling;
 mod seeing;
 mod writing;
@@ -20,6 +21,7 @@ use self::seeing::Believed;
 use crate::act::{Act, Note, SleepReason, Tell, Woke, Write};
 use crate::decide::AskedAgent;
 use crate::drain::Drain;
+use crate::flapping::Flapping;
 use crate::lease::Leases;
 use crate::ledger::Ledger;
 use crate::view::{Desired, Fault, View};
@@ -38,6 +40,8 @@ pub struct Rules {
     pub drain_timeout: Duration,
     /// How long a gate stays closed by itself; more than `drain_timeout` + `write_timeout`.
     pub drain_hold: Duration,
+    /// What is in flight when a sleep is ordered has so long to end.
+    pub order_grace: Duration,
     /// A write that was begun is done, refused or dead after this.
     pub write_timeout: Duration,
 }
@@ -50,6 +54,7 @@ impl Default for Rules {
             unmanaged_progress_deadline: Duration::from_secs(600),
             drain_timeout: Duration::from_millis(500),
             drain_hold: Duration::from_secs(10),
+            order_grace: Duration::from_secs(30),
             write_timeout: Duration::from_secs(4),
         }
     }
@@ -108,12 +113,18 @@ pub struct Sandbox {
     drain_after: Option<Instant>,
     hurry: Option<SleepReason>,
     asked_agent: AskedAgent,
-    agent_silent: u8,
+    /// Questions in a row without a usable answer.
+    agent_silent: u32,
     nonce: u64,
     told: Option<Instant>,
     refused: Option<(Refusal, Instant)>,
     woke: Option<Box<(Instant, Woke)>>,
     slept: Option<(Instant, SleepReason)>,
+    /// Who asked for the present wake, as its activator describes it.
+    asked_by: Option<Arc<str>>,
+    flapping: Option<Box<Flapping>>,
+    /// Somebody else makes its claim again when it is released, so it is put to sleep as it is.
+    made_again: bool,
     acts: Vec<Act>,
 }
 
@@ -169,6 +180,9 @@ impl Sandbox {
             refused: None,
             woke: None,
             slept: None,
+            asked_by: None,
+            flapping: None,
+            made_again: false,
             acts: Vec::new(),
         }
     }

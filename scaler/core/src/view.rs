@@ -142,6 +142,8 @@ pub struct Policy {
     pub strategy: Strategy,
     /// Time between two questions to the agent whether it is busy; `None`: it is not asked.
     pub busy_period: Option<Duration>,
+    /// Questions in a row that may get no usable answer before it is put to sleep all the same.
+    pub busy_failure_limit: u32,
     /// Whether a request may wake it.
     pub http: bool,
     /// Neither wake nor put to sleep.
@@ -167,6 +169,7 @@ impl Default for Policy {
             progress_deadline: Duration::from_secs(600),
             strategy: Strategy::Restore,
             busy_period: None,
+            busy_failure_limit: 10,
             http: true,
             paused: false,
         }

@@ -63,6 +63,8 @@ pub struct Ask {
     pub waiting: u32,
     /// The activator that asks; none for the API.
     pub member: Option<Arc<str>>,
+    /// Who asked, in a few words for a person: method, path, upgrade.
+    pub by: Option<Arc<str>>,
 }
 
 /// Why a sandbox will not be woken, whoever asks.

@@ -45,6 +45,8 @@ pub enum Why {
     Busy(Source),
     /// The agent is being asked whether it is busy.
     AskingBusy,
+    /// The agent gave no usable answer to that.
+    BusyUnknown,
     /// It woke a moment ago.
     MinimumUptime,
     /// It was created a moment ago.
@@ -62,6 +64,15 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether it passes by itself within a report of an activator, most likely.
+    #[must_use]
+    pub const fn is_of_the_moment(&self) -> bool {
+        matches!(
+            self,
+            Self::Writing | Self::Asked | Self::InFlight(_) | Self::Parked(_) | Self::DrainBackOff
+        )
+    }
+
     /// CamelCase, a fixed set.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -85,6 +96,7 @@ impl Why {
             Self::Parked(_) => "Parked",
             Self::Busy(_) => "Busy",
             Self::AskingBusy => "AskingBusy",
+            Self::BusyUnknown => "BusyUnknown",
             Self::MinimumUptime => "MinimumUptime",
             Self::InitialCooldown => "InitialCooldown",
             Self::Cooldown => "Cooldown",
@@ -120,6 +132,7 @@ impl fmt::Display for Why {
             Self::Parked(count) => write!(f, "{count} requests are parked"),
             Self::Busy(source) => write!(f, "it is busy: {}", source.as_str()),
             Self::AskingBusy => f.write_str("the agent is being asked whether it is busy"),
+            Self::BusyUnknown => f.write_str("the agent does not say on its busy.path whether it is busy, so it counts as busy; it is asked busy.failureLimit times"),
             Self::MinimumUptime => f.write_str("it woke less than minimumUptime ago"),
             Self::InitialCooldown => f.write_str("it was created less than initialCooldownPeriod ago"),
             Self::Cooldown => f.write_str("it was needed less than cooldownPeriod ago"),

@@ -10,9 +10,10 @@ mod world;
 
 use std::time::Duration;
 
-use reveille_scaler_core::act::Act;
+use reveille_scaler_core::act::{Act, Note};
 use reveille_scaler_core::ledger::Report;
 use reveille_scaler_core::view::Policy;
+use reveille_scaler_core::why::Why;
 use world::{World, pod, policy, seconds};
 
 const NS: Duration = Duration::from_nanos(1);
@@ -113,15 +114,45 @@ fn an_agent_that_says_no_more_keeps_the_lease_it_was_given() {
 }
 
 #[test]
-fn an_agent_without_an_answer_is_asked_three_times_and_then_sleeps() {
+fn an_agent_without_a_usable_answer_is_not_idle_until_it_was_asked_as_often_as_its_policy_says() {
     let mut world = near_its_sleep();
+    world.see(|view| view.policy.as_mut().unwrap().busy_failure_limit = 5);
+    world.pass(NS);
+    for asked_before in 0..5 {
+        asked(&mut world);
+        answer(&mut world, None);
+        if asked_before < 4 {
+            assert!(!world.machine.is_agent_silent());
+            world.pass(PERIOD - NS);
+            assert!(world.take().is_empty(), "awake for another period");
+            assert_eq!(
+                world.machine.explain(&world.roster, world.now).why,
+                Why::BusyUnknown
+            );
+            world.pass(NS);
+        }
+    }
+    assert!(world.machine.is_agent_silent());
+    let given_up = |note: &&&Note| matches!(note, Note::AgentSilent { asked: 5 });
+    assert_eq!(world.notes().iter().filter(given_up).count(), 1);
+    world.pass(seconds(1));
+    assert!(world.drain().is_some());
+}
+
+#[test]
+fn one_answer_makes_up_for_all_questions_in_vain() {
+    let mut world = near_its_sleep();
+    world.see(|view| view.policy.as_mut().unwrap().busy_failure_limit = 2);
     world.pass(NS);
     for _ in 0..3 {
         asked(&mut world);
         answer(&mut world, None);
         world.pass(PERIOD);
+        asked(&mut world);
+        answer(&mut world, Some(seconds(20)));
+        world.pass(PERIOD);
     }
-    assert!(world.drain().is_some());
+    assert_eq!(world.drain(), None);
 }
 
 #[test]

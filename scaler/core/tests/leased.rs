@@ -40,7 +40,7 @@ fn a_lease_that_is_seen_keeps_it_awake_and_it_sleeps_when_the_lease_runs_out() {
     assert!(world.why().contains("busy-until"), "{}", world.why());
     let sleep = world
         .machine
-        .command(Command::Sleep, &world.roster, world.now);
+        .command(Command::Sleep { force: false }, &world.roster, world.now);
     assert!(matches!(sleep, Answer::Conflict(Why::Busy(_))), "{sleep:?}");
     world.pass(NS);
     world.fall_asleep();

@@ -73,7 +73,7 @@ struct Truth {
     in_flight: u32,
     /// The activator's gate: the drain's number, and until when.
     gate: Option<(u64, std::time::Instant)>,
-    asked: Vec<u64>,
+    asked: Vec<(u64, bool)>,
     object: (Mode, u64, Option<Hold>),
     queued: Vec<Write>,
     begun: Option<Write>,
@@ -114,7 +114,7 @@ impl Truth {
     fn collect(&mut self) {
         for act in self.world.take() {
             match act {
-                Act::Drain { nonce, .. } => self.asked.push(nonce),
+                Act::Drain { nonce, order, .. } => self.asked.push((nonce, order)),
                 Act::Undrain { nonce } => {
                     self.gate.take_if(|(closed, _)| *closed == nonce);
                 }
@@ -131,10 +131,11 @@ impl Truth {
             Step::Report => self.report(),
             Step::Ask => self.world.ask(),
             Step::Reply => {
-                if let Some(nonce) = self.asked.pop() {
+                if let Some((nonce, order)) = self.asked.pop() {
                     let drained = self.in_flight == 0;
-                    if drained {
-                        self.gate = Some((nonce, self.world.now + seconds(10)));
+                    if drained || order {
+                        let hold = if order { 40 } else { 10 };
+                        self.gate = Some((nonce, self.world.now + seconds(hold)));
                     }
                     self.world.reply(nonce, drained);
                 }
@@ -234,7 +235,9 @@ impl Truth {
             self.world.poll();
             return;
         }
-        if write.what == Intent::Suspend && write.epoch == self.object.1 {
+        // What is in flight when a sleep is ordered has a grace, and no more.
+        let ordered = write.cause == "hold";
+        if write.what == Intent::Suspend && write.epoch == self.object.1 && !ordered {
             assert_eq!(self.in_flight, 0, "a sleep with a request in flight");
             assert!(self.gated(), "a sleep without a closed gate");
         }
@@ -259,6 +262,9 @@ impl Truth {
         };
         let fits = (self.object.0, self.object.1) == (from, write.epoch);
         if done && fits {
+            if write.what == Intent::Suspend && write.cause == "hold" {
+                self.in_flight = 0;
+            }
             if write.what == Intent::Suspend {
                 assert_eq!(self.in_flight, 0, "put to sleep with a request in flight");
                 self.world.view.pod = None;

@@ -217,8 +217,10 @@ fn a_sandbox_held_asleep_sleeps_as_soon_as_nothing_is_in_flight() {
     let mut world = World::awake();
     world.active(1, 0);
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
+    let nonce = world.drain().expect("new requests park from now on");
+    world.reply(nonce, false);
     world.pass(seconds(5));
-    assert_eq!(world.drain(), None);
+    assert!(world.writes().is_empty(), "something is in flight");
     world.report(Some(Report::default()));
     world.fall_asleep();
     assert!(world.notes().iter().any(|note| matches!(
@@ -238,18 +240,18 @@ fn an_operator_puts_an_idle_sandbox_to_sleep_at_once_but_not_a_needed_one() {
     world.active(1, 0);
     let answer = world
         .machine
-        .command(Command::Sleep, &world.roster, world.now);
+        .command(Command::Sleep { force: false }, &world.roster, world.now);
     assert_eq!(answer, Answer::Conflict(Why::InFlight(1)));
     world.report(Some(Report::default()));
     let answer = world
         .machine
-        .command(Command::Sleep, &world.roster, world.now);
-    assert_eq!(answer, Answer::Draining);
+        .command(Command::Sleep { force: false }, &world.roster, world.now);
+    assert_eq!(answer, Answer::Draining { grace: None });
     world.poll();
     world.fall_asleep();
     let answer = world
         .machine
-        .command(Command::Sleep, &world.roster, world.now);
+        .command(Command::Sleep { force: false }, &world.roster, world.now);
     assert_eq!(answer, Answer::Asleep);
 }
 

@@ -76,7 +76,7 @@ pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<
         Answer::Awake => (StatusCode::OK, "awake"),
         Answer::Waking => (StatusCode::ACCEPTED, "waking"),
         Answer::Asleep => (StatusCode::OK, "asleep"),
-        Answer::Draining => (StatusCode::ACCEPTED, "draining"),
+        Answer::Draining { .. } => (StatusCode::ACCEPTED, "draining"),
         Answer::Refused(refusal) => {
             let status = match refusal {
                 Refusal::NotFound => StatusCode::NOT_FOUND,
@@ -115,7 +115,11 @@ pub(super) fn answered(key: &SandboxKey, answer: &Answer, epoch: u64) -> Result<
             return Err(Problem::later("ActivatorsUnheard", message));
         }
     };
-    let body = json!({"sandbox": key, "outcome": outcome, "epoch": epoch});
+    let mut body = json!({"sandbox": key, "outcome": outcome, "epoch": epoch});
+    if let Answer::Draining { grace: Some(grace) } = answer {
+        // What is in flight has so long to end.
+        body["graceSeconds"] = grace.as_secs().into();
+    }
     Ok(json_line(status, &body))
 }
 

@@ -12,12 +12,13 @@ use reveille_scaler_core::budget::{Class, is_mine};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::marks::Place;
 use super::records::Removal;
 use super::{Fleet, now};
 use crate::apply::{Event, Failure};
+use crate::busy_probe::Question;
 use crate::observe::Clocks;
 use crate::{apply, busy_probe};
 
@@ -69,7 +70,7 @@ pub(super) enum Done {
     Asked {
         key: SandboxKey,
         pod: Arc<str>,
-        answer: Option<Duration>,
+        answer: Result<Duration, busy_probe::Error>,
     },
     Marked,
 }
@@ -231,20 +232,20 @@ impl Fleet {
         let found = target.and_then(|target| {
             let facts = target.pod.filter(|facts| facts.uid == pod)?;
             let busy = target.policy?.1.spec.busy.clone()?;
-            Some((facts.address(busy.port.unwrap_or(DEFAULT_PORT))?, busy.path))
+            let address = facts.address(busy.port.unwrap_or(DEFAULT_PORT))?;
+            let question = Question {
+                path: busy.path,
+                idle_when: busy.idle_when,
+                period: Duration::from_secs(busy.period.into()),
+            };
+            Some((address, question))
         });
         let deadline = self.config.busy_timeout;
         self.asking += 1;
         self.doing.spawn(async move {
             let answer = match found {
-                Some((address, path)) => match busy_probe::ask(address, &path, deadline).await {
-                    Ok(answer) => Some(answer),
-                    Err(error) => {
-                        debug!(sandbox = %key, %error, "the agent did not say whether it is busy");
-                        None
-                    }
-                },
-                None => None,
+                Some((address, question)) => busy_probe::ask(address, &question, deadline).await,
+                None => Err(busy_probe::Error::NoPort),
             };
             Done::Asked { key, pod, answer }
         });
@@ -293,18 +294,45 @@ impl Fleet {
                     debug!(%error, "an event was not published");
                 }
             }
-            Done::Asked { key, pod, answer } => {
-                self.asking = self.asking.saturating_sub(1);
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.machine.probed(&pod, answer, now());
-                    self.touch(&key);
-                }
-            }
+            Done::Asked { key, pod, answer } => self.answered(&key, &pod, answer),
             Done::Marked => {
                 self.marks.done();
                 self.writing = self.writing.saturating_sub(1);
             }
         }
+    }
+
+    /// An agent has said whether it is busy, or has not.
+    fn answered(
+        &mut self,
+        key: &SandboxKey,
+        pod: &Arc<str>,
+        answer: Result<Duration, busy_probe::Error>,
+    ) {
+        self.asking = self.asking.saturating_sub(1);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let trouble = answer.as_ref().err().map(busy_probe::Error::kind);
+        let is_news = entry.agent_trouble != trouble;
+        entry.agent_trouble = trouble;
+        match &answer {
+            Err(error) => {
+                self.journal.metrics.busy_failed(error.kind());
+                if is_news {
+                    warn!(
+                        sandbox = %key, reason = error.kind(),
+                        "the agent of {key} does not say whether it is busy, so it counts as busy for now: {error}"
+                    );
+                }
+            }
+            Ok(_) if is_news => {
+                info!(sandbox = %key, "the agent of {key} says again whether it is busy");
+            }
+            Ok(_) => {}
+        }
+        entry.machine.probed(pod, answer.ok(), now());
+        self.touch(key);
     }
 
     fn informed<T>(&mut self, what: &'static str, done: &Result<T, Failure>) {

@@ -33,6 +33,7 @@ impl Fleet {
             cause: observe::cause(wake.reason),
             waiting: wake.waiting,
             member: Some(Arc::from(wake.activator.as_str())),
+            by: wake.by.as_deref().map(crate::observe::words),
         };
         let Some(entry) = self
             .entries
@@ -137,22 +138,23 @@ impl Fleet {
             Request::Command {
                 key,
                 command,
+                last,
                 reply,
             } => {
-                drop(reply.send(self.command(&key, command)));
+                drop(reply.send(self.command(&key, command, last)));
             }
             Request::Mark { key, mark, reply } => self.mark(&key, mark, reply),
         }
     }
 
-    fn command(&mut self, key: &SandboxKey, command: Command) -> Option<(Answer, u64)> {
+    fn command(&mut self, key: &SandboxKey, command: Command, last: bool) -> Option<(Answer, u64)> {
         let entry = self
             .entries
             .get_mut(key)
             .filter(|_| self.synced_at.is_some())?;
         let answer = entry.machine.command(command, &self.roster, now());
         let epoch = entry.machine.view().epoch();
-        if command == Command::Sleep {
+        if last && matches!(command, Command::Sleep { .. }) {
             let refused = match &answer {
                 Answer::Conflict(why) => Some((why.reason(), why.to_string())),
                 Answer::Unheard(silence) => Some(("ActivatorsUnheard", silence.to_string())),

@@ -37,12 +37,19 @@ impl Fleet {
         }));
     }
 
-    pub(super) fn tell_drain(&mut self, key: &SandboxKey, epoch: u64, nonce: u64, hold: Duration) {
+    pub(super) fn tell_drain(
+        &mut self,
+        key: &SandboxKey,
+        (epoch, nonce): (u64, u64),
+        hold: Duration,
+        order: bool,
+    ) {
         self.say(ToActivator::Drain(Drain {
             key: key.clone(),
             epoch,
             nonce,
             hold_ms: whole_milliseconds(hold),
+            order,
         }));
     }
 
@@ -140,6 +147,56 @@ fn event(note: &Note) -> Option<(Severity, (&'static str, &'static str), String)
             let text = format!("Not put to sleep: SleepDenied, {message}; cause {reason}");
             (Severity::Warning, ("SleepRefused", "Sleep"), text)
         }
+        Note::AgentSilent { .. } | Note::Flapping { .. } | Note::MadeAgain { .. } => {
+            return noticed(note);
+        }
         Note::Drained { .. } => return None,
     })
+}
+
+/// The same of what only several lives or questions show.
+fn noticed(note: &Note) -> Option<(Severity, (&'static str, &'static str), String)> {
+    Some(match note {
+        Note::AgentSilent { asked } => {
+            let text = format!(
+                "The agent gave no usable answer on its busy.path {asked} times in a row, so it counts as idle: \
+                 mend busy.path, busy.port or busy.idleWhen of its policy, or the agent"
+            );
+            (Severity::Warning, ("BusyUnknown", "Sleep"), text)
+        }
+        Note::Flapping {
+            wakes,
+            cooldown,
+            by,
+        } => (
+            Severity::Warning,
+            ("Flapping", "Wake"),
+            flapping(*wakes, *cooldown, by),
+        ),
+        Note::MadeAgain { after } => {
+            let seconds = after.as_secs();
+            let text = format!(
+                "Something made this claim again {seconds} s after it was released to sleep, so from now on it \
+                 stays bound and its Sandbox is suspended instead. Strategy Bind does not go with a tool that \
+                 applies claims again and again: write strategy: Restore"
+            );
+            (Severity::Warning, ("ClaimMadeAgain", "Sleep"), text)
+        }
+        _ => return None,
+    })
+}
+
+/// What flapping is, who does it, and what would end it.
+pub(crate) fn flapping(wakes: u32, cooldown: Duration, by: &str) -> String {
+    let seconds = cooldown.as_secs();
+    let by = if by.is_empty() {
+        String::new()
+    } else {
+        format!(" by {by}")
+    };
+    format!(
+        "Woken {wakes} times in a row{by} within its cooldownPeriod of {seconds} s after falling asleep: a client \
+         that reconnects by itself keeps it busy for nothing. End that client, or raise cooldownPeriod beyond \
+         the pause between its attempts"
+    )
 }

@@ -264,6 +264,7 @@ impl Scaler {
             waiting: 1,
             oldest_wait_ms: 0,
             activator: "standalone".into(),
+            by: None,
             traceparent: None,
         };
         self.to_scaler.send(ToScaler::Wake(wake)).await.unwrap();

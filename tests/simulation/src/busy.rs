@@ -110,7 +110,7 @@ impl World {
     /// What an operator asks for.
     pub(crate) fn operator_command(&mut self, choice: u8) -> Command {
         match choice {
-            7 => Command::Sleep,
+            7 => Command::Sleep { force: false },
             _ => Command::Wake {
                 cause: Cause::Api,
                 waiting: 0,

@@ -106,7 +106,9 @@ impl ToActivator {
         match self {
             Self::Sync => "sync".into(),
             Self::Drain { target, drain } => {
-                let Drain { nonce, epoch, hold } = drain;
+                let Drain {
+                    nonce, epoch, hold, ..
+                } = drain;
                 format!(
                     "drain {target} epoch {epoch} nonce {nonce} hold {} s",
                     hold.as_secs()

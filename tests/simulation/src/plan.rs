@@ -240,6 +240,7 @@ impl Target {
                 wake_deadline,
                 progress_deadline: wake_deadline * 2,
                 strategy,
+                busy_failure_limit: 3,
                 busy_period: (rng.u8(..4) == 0).then(|| pick_ms(rng, &[300, 1000])),
                 http: true,
                 paused: false,

@@ -150,6 +150,7 @@ impl World {
                     cause: Cause::Http,
                     waiting,
                     member: Some(from),
+                    by: None,
                 };
                 machine.core.ask(&ask, now);
                 self.poll_machine(index, &target);
@@ -292,9 +293,19 @@ impl World {
                 self.spend(index);
             }
             Act::Tell(tell) => self.send_to_activators(index, &ToActivator::Tell { target, tell }),
-            Act::Drain { epoch, nonce, hold } => {
+            Act::Drain {
+                epoch,
+                nonce,
+                hold,
+                order,
+            } => {
                 self.sim.coverage.drains += 1;
-                let drain = reveille_activator_core::gate::Drain { nonce, epoch, hold };
+                let drain = reveille_activator_core::gate::Drain {
+                    nonce,
+                    epoch,
+                    hold,
+                    order,
+                };
                 self.send_to_activators(index, &ToActivator::Drain { target, drain });
             }
             Act::Undrain { nonce } => {
@@ -315,6 +326,7 @@ impl World {
                 self.needs.entry(Arc::clone(name)).or_default().wakes_failed += 1;
             }
             Note::Refused { .. } => self.sim.coverage.wakes_refused += 1,
+            Note::AgentSilent { .. } | Note::Flapping { .. } | Note::MadeAgain { .. } => {}
             Note::Drained {
                 ending: Ending::Slept,
                 ..

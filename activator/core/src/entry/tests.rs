@@ -100,6 +100,7 @@ fn drain(entry: &mut Entry<u32>, nonce: u64, now: Instant) -> DrainAnswer {
             nonce,
             epoch: entry.view.epoch,
             hold: secs(10),
+            order: false,
         },
         now,
     )

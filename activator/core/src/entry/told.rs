@@ -109,13 +109,24 @@ impl<W> Entry<W> {
 
     /// A scaler wants the target to sleep.
     pub fn drain(&mut self, drain: Drain, now: Instant) -> DrainAnswer {
+        let epoch = self.view.epoch;
+        if drain.order {
+            let answer = self.gate.drain(drain, epoch, false, now);
+            // Closed all the same: the scaler asks again, until nothing is in flight or its grace is over.
+            let is_in_flight = self.activity.begun() > self.parked();
+            return if is_in_flight {
+                DrainAnswer::Busy
+            } else {
+                answer
+            };
+        }
         // A pod that nothing but its port could prove is Ready at once, so that its scaler may take it for
         // awake while nobody waits; but it has not come up yet.
         let is_unproven = self.wait.is_some() && self.pod().is_some_and(|pod| pod.ready);
         let is_busy = self.activity.is_busy(now)
             || self.parked() > 0
             || (is_unproven && self.is_starting(now));
-        self.gate.drain(drain, self.view.epoch, is_busy, now)
+        self.gate.drain(drain, epoch, is_busy, now)
     }
 
     /// Takes over what a new view says about the pod.

@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Sandbox, TELL_EVERY};
-use crate::act::{Act, SleepReason, Tell};
+use crate::act::{Act, Note, SleepReason, Tell};
 use crate::command::{Answer, Command};
 use crate::decide::{AskedAgent, Decision, Phase, decide};
-use crate::drain::Ending;
+use crate::drain::{Drain, Ending};
 use crate::lease::{LONGEST_LEASE, Source};
 use crate::ledger::Report;
 use crate::roster::Roster;
 use crate::view::{Desired, Fault, Hold};
 use crate::wake::{Ask, Cause, Plan, plan};
 use crate::why::Why;
-
-/// An agent that gives no answer so many times in a row has none to give: it does not stay awake for it.
-const AGENT_SILENT: u8 = 3;
 
 impl Sandbox {
     /// Somebody asks for it.
@@ -34,15 +31,22 @@ impl Sandbox {
             };
             return self.acts.push(Act::Tell(tell));
         }
+        if self.asked_by.is_none() {
+            self.asked_by.clone_from(&ask.by);
+        }
         if let Some(member) = &ask.member {
             self.asked = Some((Arc::clone(member), now));
         }
         self.ledger.touch(now);
         // It is needed after all.
-        self.hurry = self
-            .hurry
-            .filter(|hurry| ready && *hurry != SleepReason::Asked);
-        self.call_off_sleep(Ending::Woken, now);
+        self.hurry = self.hurry.filter(|hurry| match hurry {
+            SleepReason::Forced => true,
+            SleepReason::Asked => false,
+            _ => ready,
+        });
+        if !self.is_ordered_to_sleep() {
+            self.call_off_sleep(Ending::Woken, now);
+        }
         if ready && self.writing.is_none() && self.settling.is_none() {
             return self.tell_waking(now);
         }
@@ -56,7 +60,12 @@ impl Sandbox {
         if let Some((pod, length)) = &report.busy {
             let present = self.view.pod.as_ref().map(|pod| &pod.uid);
             let length = (*length).min(LONGEST_LEASE);
-            self.leases.set(Source::Header, pod, present, length, now);
+            if self.view.desired().is_asleep() {
+                // Its activator sees a wake that this watch has yet to show.
+                self.leases.expect(Source::Header, pod, length, now);
+            } else {
+                self.leases.set(Source::Header, pod, present, length, now);
+            }
         }
         if let Some(attempt) = &mut self.attempt {
             attempt.parked = attempt.parked.max(self.ledger.demand(now).parked);
@@ -91,7 +100,7 @@ impl Sandbox {
         }
     }
 
-    /// The agent in `pod` was asked whether it is busy: for so long (zero: it is not), or no answer.
+    /// The agent in `pod` was asked whether it is busy: for so long (zero: it is not), or no usable answer.
     pub fn probed(&mut self, pod: &Arc<str>, answer: Option<Duration>, now: Instant) {
         let present = self.view.pod.as_ref().map(|pod| &pod.uid);
         if present != Some(pod) {
@@ -106,21 +115,29 @@ impl Sandbox {
         if !awaited {
             return;
         }
+        let policy = self.view.policy.unwrap_or_default();
+        let again = now + policy.busy_period.unwrap_or_default();
         self.agent_silent = match answer {
             Some(_) => 0,
             None => self.agent_silent.saturating_add(1),
         };
-        let policy = self.view.policy;
-        let again = now
-            + policy
-                .and_then(|policy| policy.busy_period)
-                .unwrap_or_default();
-        let idle = answer.map_or(self.agent_silent >= AGENT_SILENT, |length| length.is_zero());
-        self.asked_agent = if idle {
-            AskedAgent::Idle { until: again }
-        } else {
-            AskedAgent::Again { from: again }
+        self.asked_agent = match answer {
+            Some(Duration::ZERO) => AskedAgent::Idle { until: again },
+            Some(_) => AskedAgent::Again { from: again },
+            None if self.is_agent_silent() => AskedAgent::Idle { until: again },
+            None => AskedAgent::Unknown { from: again },
         };
+        if self.agent_silent == policy.busy_failure_limit {
+            let asked = self.agent_silent;
+            self.acts.push(Act::Note(Note::AgentSilent { asked }));
+        }
+    }
+
+    /// Whether the agent was asked in vain as often as its policy allows.
+    #[must_use]
+    pub fn is_agent_silent(&self) -> bool {
+        let limit = self.view.policy.map(|policy| policy.busy_failure_limit);
+        limit.is_some_and(|limit| self.agent_silent >= limit)
     }
 
     /// An operator commands.
@@ -132,7 +149,7 @@ impl Sandbox {
     ) -> Answer {
         match command {
             Command::Wake { cause, waiting } => self.command_wake(cause, waiting, now),
-            Command::Sleep => self.command_sleep(roster, now),
+            Command::Sleep { force } => self.command_sleep(force, roster, now),
         }
     }
 
@@ -163,6 +180,7 @@ impl Sandbox {
                 cause,
                 waiting,
                 member: None,
+                by: None,
             },
             now,
         );
@@ -173,21 +191,49 @@ impl Sandbox {
         }
     }
 
-    fn command_sleep<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) -> Answer {
+    /// What is left of the grace of an order that is under way.
+    fn grace_left(&self, now: Instant) -> Option<Duration> {
+        let drain = self.drain.as_ref().filter(|drain| drain.is_order())?;
+        let end = drain.started() + self.rules.order_grace;
+        Some(end.saturating_duration_since(now))
+    }
+
+    fn is_ordered_to_sleep(&self) -> bool {
+        let order = |drain: &Drain| drain.is_order();
+        self.hurry == Some(SleepReason::Forced) || self.drain.as_deref().is_some_and(order)
+    }
+
+    fn command_sleep<K: Clone + Ord>(
+        &mut self,
+        force: bool,
+        roster: &Roster<K>,
+        now: Instant,
+    ) -> Answer {
         if self.view.desired().is_asleep() && self.attempt.is_none() {
             return Answer::Asleep;
         }
-        if self.drain.is_some() {
-            return Answer::Draining;
+        if self
+            .drain
+            .as_ref()
+            .is_some_and(|drain| drain.is_order() || !force)
+        {
+            return Answer::Draining {
+                grace: self.grace_left(now),
+            };
         }
         let mut seen = self.observation(roster, now);
-        seen.hurry = Some(SleepReason::Asked);
+        seen.hurry = Some(if force {
+            SleepReason::Forced
+        } else {
+            SleepReason::Asked
+        });
         seen.drain_after = None;
         match decide(&seen, now) {
             Decision::Sleep(reason) => {
                 self.drain_after = None;
                 self.hurry = Some(reason);
-                Answer::Draining
+                let grace = reason.is_order().then_some(self.rules.order_grace);
+                Answer::Draining { grace }
             }
             Decision::Stay {
                 why: Why::Silence(silence),

@@ -232,11 +232,30 @@ impl Sandbox {
             return;
         }
         self.nonce = self.nonce.wrapping_add(1);
-        let drain = Drain::start(self.nonce, reason, roster.present(), now)
+        let order = reason.is_order();
+        let grace = if order {
+            self.rules.order_grace
+        } else {
+            Duration::ZERO
+        };
+        let hold = grace + self.rules.drain_hold;
+        let drain = Drain::start(self.nonce, reason, roster.present(), hold, now)
             .standing_since(self.since, self.stage == Stage::Awake);
-        let (epoch, nonce, hold) = (self.view.epoch(), self.nonce, self.rules.drain_hold);
-        self.acts.push(Act::Drain { epoch, nonce, hold });
+        let drain = if order { drain.within(grace) } else { drain };
         self.drain = Some(Box::new(drain));
+        self.tell_drain(now);
+    }
+
+    /// Asks all activators to stop sending, for as long as their gates have left to stay closed.
+    fn tell_drain(&mut self, now: Instant) {
+        if let Some(drain) = &self.drain {
+            self.acts.push(Act::Drain {
+                epoch: self.view.epoch(),
+                nonce: drain.nonce(),
+                hold: drain.holds_until().saturating_duration_since(now),
+                order: drain.is_order(),
+            });
+        }
     }
 
     /// Takes a drain one step on, or calls it off.
@@ -266,9 +285,21 @@ impl Sandbox {
             }
         };
         match drain.standing(roster.present(), self.rules.drain_timeout, now) {
+            // Begun politely, and ordered since.
+            Standing::Asking | Standing::Off(_) if reason.is_order() && !drain.is_order() => {
+                self.call_off_sleep(Ending::Changed, now);
+            }
             // Also while the write waits for its turn: a gate that was lost since keeps it from going.
             Standing::Off(ending) => self.call_off_sleep(ending, now),
-            Standing::Asking => {}
+            Standing::Asking => {
+                if self
+                    .drain
+                    .as_mut()
+                    .is_some_and(|drain| drain.ask_again(now))
+                {
+                    self.tell_drain(now);
+                }
+            }
             Standing::Drained => {
                 if let Some(write) = self.sleep_write(reason) {
                     self.queue(write);
@@ -322,7 +353,8 @@ impl Sandbox {
             self.drains_off = self.drains_off.saturating_add(1);
             self.drain_after = Some(now + pause);
         }
-        self.hurry.take_if(|hurry| *hurry == SleepReason::Asked);
+        let once = matches!(drain.reason(), SleepReason::Asked | SleepReason::Forced);
+        self.hurry.take_if(|hurry| once && *hurry == drain.reason());
     }
 
     /// The write that puts it to sleep.
@@ -331,7 +363,8 @@ impl Sandbox {
         let taken_back =
             reason == SleepReason::WakeFailed && self.view.desired() == Desired::Unbound;
         // A hold is written on the Sandbox and would go with it.
-        let release = self.view.sleeps_by_release() && self.view.hold().is_none();
+        let release =
+            self.view.sleeps_by_release() && self.view.hold().is_none() && !self.made_again;
         if release || taken_back {
             let claim = self.view.claim.as_ref()?;
             return Some(Write {
@@ -365,7 +398,7 @@ impl Sandbox {
             .drain
             .as_ref()
             .filter(|_| !writing && self.settling.is_none() && self.writing.is_none());
-        let drain = drain.map(|drain| drain.started() + self.rules.drain_timeout);
+        let drain = drain.map(|drain| drain.due(self.rules.drain_timeout));
         let attempt = attempt.map(|attempt| attempt.ends());
         [
             attempt,
@@ -378,6 +411,7 @@ impl Sandbox {
             drain,
             self.settling,
             self.believes_until(),
+            self.calm_from(now),
         ]
         .into_iter()
         .flatten()

@@ -27,6 +27,7 @@ impl Sandbox {
     pub fn observe(&mut self, view: View, now: Instant) {
         let before = std::mem::replace(&mut self.view, view);
         self.correct(now);
+        self.see_made_again(&before, now);
         if self.view.identity() != before.identity() {
             self.meet(now);
         }
@@ -61,7 +62,7 @@ impl Sandbox {
     /// Another object bears the name: what was known of the last one ends.
     fn meet(&mut self, now: Instant) {
         self.met = self.view.age().map(|age| (now, age));
-        self.leases.clear();
+        self.leases.forget();
         if self.attempt.is_none() {
             self.failures = None;
             self.woken = None;
@@ -150,6 +151,9 @@ impl Sandbox {
             self.agent_silent = 0;
         }
         if stage != self.stage {
+            if self.stage == Stage::Asleep && stage != Stage::Gone {
+                self.note_woken(now);
+            }
             self.stage = stage;
             self.since = now;
             self.unproven = None;

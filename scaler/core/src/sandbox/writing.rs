@@ -33,7 +33,7 @@ impl Sandbox {
             let dead = now + self.rules.write_timeout + GATE_MARGIN;
             self.drain
                 .as_ref()
-                .is_some_and(|drain| dead <= drain.started() + self.rules.drain_hold)
+                .is_some_and(|drain| dead <= drain.holds_until())
         };
         if !in_time {
             self.writing = None;
@@ -113,10 +113,7 @@ impl Sandbox {
             Written::Done(_) => self.fell_asleep(now),
             // The gates stay closed until it is certain that the write will not be done any more.
             Written::Lost => {
-                let gates = self
-                    .drain
-                    .as_ref()
-                    .map(|drain| drain.started() + self.rules.drain_hold);
+                let gates = self.drain.as_ref().map(|drain| drain.holds_until());
                 self.settling = gates.map(|gates| gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
             }
             Written::Conflict

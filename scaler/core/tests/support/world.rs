@@ -189,6 +189,7 @@ impl World {
             cause: Cause::Http,
             waiting: 1,
             member: Some(Arc::clone(&self.a)),
+            by: Some("GET /".into()),
         };
         self.machine.ask(&ask, self.now);
         self.poll();

@@ -18,6 +18,8 @@ use crate::writes::{Applied, Pending};
 
 /// Cause of a sleep of what nobody waits for and never came up.
 const NEVER_READY: &str = SleepReason::NeverReady.as_str();
+/// Cause of a sleep that an operator's hold orders: what is in flight then has a grace, and no lease counts.
+const ORDERED: &str = SleepReason::Held.as_str();
 /// Cause of a sleep that takes back a wake of ours that failed.
 const WAKE_FAILED: &str = SleepReason::WakeFailed.as_str();
 
@@ -48,7 +50,8 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let on_time = |applied: &&Applied| {
         !world.is_loose(&applied.pending) && !applied.by_hand && !is_older(&applied.pending)
     };
-    for applied in sleeps(world).filter(on_time) {
+    let undisputed = |applied: &&Applied| applied.pending.cause != ORDERED;
+    for applied in sleeps(world).filter(on_time).filter(undisputed) {
         let target = &applied.pending.target;
         let in_use = world.requests.live().find(|(_, request)| {
             request.wish.target == *target

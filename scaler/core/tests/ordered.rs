@@ -1,0 +1,143 @@
+//! A sleep that an operator orders, by a hold or by force: nobody is asked, and what is in flight has a grace.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a case that cannot go on fails"
+)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use reveille_scaler_core::act::{Act, Intent, Written};
+use reveille_scaler_core::command::{Answer, Command};
+use reveille_scaler_core::view::{Hold, Mode};
+use reveille_scaler_core::why::Why;
+use world::{World, seconds};
+
+const FORCE: Command = Command::Sleep { force: true };
+const GRACE: Duration = Duration::from_secs(30);
+
+impl World {
+    fn order(&mut self, command: Command) -> Answer {
+        let answer = self.machine.command(command, &self.roster, self.now);
+        self.poll();
+        answer
+    }
+
+    /// The orders told since the last look: their nonces.
+    fn orders(&mut self) -> Vec<u64> {
+        let acts = self.take();
+        let nonce = |act: &Act| match act {
+            Act::Drain { nonce, order, .. } => order.then_some(*nonce),
+            _ => None,
+        };
+        acts.iter().filter_map(nonce).collect()
+    }
+}
+
+#[test]
+fn a_forced_sleep_closes_the_gates_at_once_and_gives_what_is_in_flight_a_grace() {
+    let mut world = World::awake();
+    world.see_sandbox(|sandbox| sandbox.busy_until = None);
+    world.active(1, 0);
+    let polite = Command::Sleep { force: false };
+    assert_eq!(world.order(polite), Answer::Conflict(Why::InFlight(1)));
+    assert_eq!(world.order(FORCE), Answer::Draining { grace: Some(GRACE) });
+    let nonce = world.orders()[0];
+    world.reply(nonce, false);
+    assert!(world.writes().is_empty(), "something is in flight");
+    world.pass(seconds(10));
+    assert_eq!(
+        world.order(FORCE),
+        Answer::Draining {
+            grace: Some(seconds(20))
+        }
+    );
+    assert!(world.orders().len() >= 18, "it is told again and again");
+    world.pass(seconds(20));
+    world.begin(Intent::Suspend);
+    world.written(Written::Done(2));
+    assert_eq!(world.order(FORCE), Answer::Asleep);
+}
+
+#[test]
+fn it_sleeps_as_soon_as_nothing_is_in_flight_any_more() {
+    let mut world = World::awake();
+    world.active(1, 0);
+    world.order(FORCE);
+    let nonce = world.orders()[0];
+    world.reply(nonce, false);
+    world.pass(seconds(3));
+    let again = world.orders();
+    assert!(again.iter().all(|each| *each == nonce));
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
+}
+
+#[test]
+fn a_forced_sleep_asks_no_lease_and_a_hold_asleep_neither() {
+    for hold in [false, true] {
+        let mut world = World::awake();
+        let until = world.now + seconds(1000);
+        world.see_sandbox(|sandbox| sandbox.busy_until = Some(until));
+        if hold {
+            world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
+        } else {
+            world.order(FORCE);
+        }
+        let nonce = world.orders()[0];
+        world.reply(nonce, true);
+        world.begin(Intent::Suspend);
+    }
+}
+
+#[test]
+fn a_request_that_comes_meanwhile_waits_and_wakes_it_right_after() {
+    let mut world = World::awake();
+    world.active(1, 0);
+    world.order(FORCE);
+    let nonce = world.orders()[0];
+    world.ask();
+    assert!(!world.undrained(nonce));
+    world.reply(nonce, true);
+    let write = world.begin(Intent::Suspend);
+    world.written(Written::Done(write.epoch + 1));
+    world.see(|view| {
+        view.pod = None;
+        let sandbox = view.sandbox.as_mut().unwrap();
+        (sandbox.mode, sandbox.epoch) = (Mode::Suspended, write.epoch + 1);
+    });
+    world.ask();
+    world.begin(Intent::Restore);
+}
+
+#[test]
+fn a_polite_sleep_under_way_gives_way_to_an_order() {
+    let mut world = World::awake();
+    world.pass(seconds(30));
+    let polite = world.drain().unwrap();
+    world.order(FORCE);
+    assert!(world.undrained(polite));
+    let order = world.orders();
+    assert_eq!(order.len(), 1);
+    assert_ne!(order[0], polite);
+}
+
+#[test]
+fn who_is_silent_keeps_nobody_from_obeying_but_another_leader_does() {
+    let mut world = World::awake();
+    world.pass_in_silence(seconds(10));
+    assert_eq!(world.order(FORCE), Answer::Draining { grace: Some(GRACE) });
+    let mut world = World::awake();
+    world.roster.lead_until(None, world.now);
+    assert!(matches!(world.order(FORCE), Answer::Unheard(_)));
+}
+
+#[test]
+fn what_is_held_awake_is_not_forced() {
+    let mut world = World::awake();
+    world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Awake));
+    assert_eq!(world.order(FORCE), Answer::Conflict(Why::HeldAwake));
+}
