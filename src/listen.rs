@@ -23,7 +23,7 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
 pub(crate) async fn bind_open(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let listener = bind(address, flag).await?;
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, flag, "listening beyond this machine without authentication: whoever reaches it can wake and use every sandbox");
+        tracing::warn!(%address, flag, "{flag} {address} is open beyond this machine and nobody authenticates: whoever reaches it can wake and use every sandbox");
     }
     Ok(listener)
 }

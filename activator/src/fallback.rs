@@ -62,7 +62,10 @@ impl Fallback {
         let parse = |url: &String| {
             let api = Api::parse(url);
             if api.is_none() {
-                tracing::warn!(url, "fallback api ignored, write http://host:port");
+                tracing::warn!(
+                    url,
+                    "{url:?} is no address of a scaler's API and is passed over: write http://host:port"
+                );
             }
             api
         };

@@ -87,13 +87,13 @@ impl Link {
         if self.is_up() {
             tracing::warn!(
                 activator,
-                "nats link is down: wakes go by the scaler's api, nothing is put to sleep"
+                "activator {activator} lost the connection to nats: wakes go by the scaler's API, nothing is put to sleep until it is back"
             );
             self.link.send_replace(false);
         }
         self.connection = connection;
         if self.is_up() {
-            tracing::info!(activator, "nats link is up");
+            tracing::info!(activator, "activator {activator} is connected to nats");
             self.link.send_replace(true);
         }
     }
@@ -107,7 +107,7 @@ async fn subscribe(
     loop {
         match all(client).await {
             Ok(inbound) => return Some(inbound),
-            Err(error) => tracing::warn!(%error, "cannot subscribe"),
+            Err(error) => tracing::warn!(%error, "cannot subscribe at nats, trying again: {error}"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return None,
@@ -134,13 +134,15 @@ async fn publish(client: &async_nats::Client, message: &ToScaler, is_up: bool) {
     }
     let (subject, payload) = match message.encode() {
         Ok(encoded) => encoded,
-        Err(error) => return tracing::warn!(%error, "message cannot be sent"),
+        Err(error) => {
+            return tracing::warn!(%error, "dropped a message that cannot be written: {error}");
+        }
     };
     match tokio::time::timeout(PUBLISH_WITHIN, client.publish(subject, payload.into())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             if let Some(Line { more, .. }) = sparing::line("NatsTookNoMessage") {
-                tracing::warn!(%error, "nats took no message{more}");
+                tracing::warn!(%error, "nats took no message{more}: {error}");
             }
         }
         Err(_) => {

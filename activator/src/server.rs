@@ -108,9 +108,10 @@ async fn finish(proxy: &Proxy, mut connections: JoinSet<()>, grace: Duration) {
         is_over = timeout(last_words, ended(proxy, &mut connections)).await;
     }
     if is_over.is_err() {
+        let left = connections.len();
         warn!(
-            connections = connections.len(),
-            "cutting connections, the grace is over"
+            connections = left,
+            "the grace is over: cutting {left} connections"
         );
     }
     connections.shutdown().await;
@@ -138,7 +139,7 @@ async fn on_accept_error(error: io::Error) -> io::Result<()> {
         io::ErrorKind::InvalidInput => Err(error),
         _ => {
             if let Some(Line { more, .. }) = sparing::line("AcceptFailed") {
-                warn!(%error, "accept failed, trying again{more}");
+                warn!(%error, "cannot accept connections, trying again{more}: {error}");
             }
             tokio::time::sleep(OUT_OF_FILES).await;
             Ok(())

@@ -156,7 +156,7 @@ fn read(message: &Message) -> Option<ToScaler> {
 async fn publish(client: &Client, link: &Link, message: Encoded) {
     let (subject, payload) = match message {
         Ok(encoded) => encoded,
-        Err(error) => return warn!(%error, "dropped a message that cannot be written"),
+        Err(error) => return warn!(%error, "dropped a message that cannot be written: {error}"),
     };
     if !link.is_up() {
         debug!(subject, "dropped a message: not connected to nats");

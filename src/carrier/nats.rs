@@ -135,9 +135,11 @@ impl Events {
                 if self.tell.borrow().is_none()
                     && !self.complained.swap(true, Ordering::Relaxed) =>
             {
-                tracing::warn!(%error, "cannot connect to nats, trying on");
+                tracing::warn!(%error, "cannot connect to nats, trying on: {error}");
             }
-            Event::ServerError(error) => tracing::warn!(%error, "nats refuses something"),
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "nats refuses something: {error}");
+            }
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! The log as a person reads it: `14:03:22 woke agents/alice in 212 ms …`.
 //!
-//! Our own news, warnings and errors are sentences that say it all; their fields are for machines. Other
-//! levels, and what libraries say, show their fields. A line is broken between words where the terminal
-//! ends, and what happens to a fleet at once is one line.
+//! Our own news are sentences that say it all; their fields are for machines. To our warnings and errors is
+//! added what the sentence does not say yet. Other levels, and what libraries say, show their fields. A line
+//! is broken between words where the terminal ends, and what happens to a fleet at once is one line.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write as _};
@@ -119,15 +119,11 @@ impl<S: Subscriber> Layer<S> for Human {
         event.record(&mut sentence);
         let metadata = event.metadata();
         let level = *metadata.level();
-        let says_it_all = level <= Level::INFO && metadata.target().starts_with("reveille");
-        let text = match says_it_all {
-            true => sentence.message,
-            false => sentence.message + &sentence.fields,
-        };
+        let is_ours = metadata.target().starts_with("reveille");
         let line = Line {
             at: Zoned::now().strftime("%H:%M:%S").to_string(),
             level,
-            text,
+            text: sentence.text(level, is_ours),
             sandbox: sentence.sandbox,
         };
         let mut state = self.0.state();
@@ -198,11 +194,15 @@ pub(super) fn is_terminal() -> bool {
 #[derive(Default)]
 struct Sentence {
     message: String,
-    fields: String,
+    /// Names and values.
+    fields: Vec<(&'static str, String)>,
     /// What kind of event, where events of its kind may come in crowds.
     event: String,
     sandbox: Option<String>,
 }
+
+/// Fields that are codes for machines, beside a sentence that says the same to a person.
+const CODES: [&str; 2] = ["cause", "reason"];
 
 impl Sentence {
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
@@ -214,9 +214,45 @@ impl Sentence {
                 if name == "sandbox" {
                     self.sandbox = Some(value.to_string());
                 }
-                write!(Escaped(&mut self.fields), " {name}={value}")
+                let mut text = String::new();
+                let written = Escaped(&mut text).write_fmt(value);
+                self.fields.push((name, text));
+                written
             }
         };
+    }
+
+    /// What a person reads of an event of this level.
+    fn text(&self, level: Level, is_ours: bool) -> String {
+        match (is_ours, level) {
+            (true, Level::INFO) => self.message.clone(),
+            (true, Level::WARN | Level::ERROR) => self.whole(),
+            _ => {
+                let fields = self.fields.iter();
+                let fields = fields.map(|(name, value)| format!(" {name}={value}"));
+                self.message.clone() + &fields.collect::<String>()
+            }
+        }
+    }
+
+    /// The message, and once what it does not say: the error behind a colon, other fields in brackets.
+    fn whole(&self) -> String {
+        let is_said = |value: &str| value.is_empty() || self.message.contains(value);
+        let unsaid = self.fields.iter().filter(|(_, value)| !is_said(value));
+        let (errors, others): (Vec<_>, Vec<_>) = unsaid
+            .filter(|(name, _)| !CODES.contains(name))
+            .partition(|(name, _)| *name == "error");
+        let mut text = self.message.clone();
+        if !others.is_empty() {
+            let others = others.iter().map(|(name, value)| format!("{name} {value}"));
+            let others: Vec<String> = others.collect();
+            // Writing to a String cannot fail.
+            let _ = write!(text, " ({})", others.join(", "));
+        }
+        for (_, error) in errors {
+            let _ = write!(text, ": {error}");
+        }
+        text
     }
 }
 
@@ -265,6 +301,46 @@ mod tests {
         let words = "\"it's ü\"\n\u{1b}[2J\u{202e}";
         write!(Escaped(&mut line), "says {words}").unwrap();
         assert_eq!(line, r#"says "it's ü"\n\u{1b}[2J\u{202e}"#);
+    }
+
+    fn sentence(message: &str, fields: &[(&'static str, &str)]) -> Sentence {
+        Sentence {
+            message: message.to_owned(),
+            fields: fields
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+            ..Sentence::default()
+        }
+    }
+
+    #[test]
+    fn a_warning_says_what_its_sentence_left_out_and_says_nothing_twice() {
+        let bare = sentence(
+            "cannot delete",
+            &[("path", "/tmp/a"), ("error", "no space")],
+        );
+        for level in [Level::WARN, Level::ERROR] {
+            assert_eq!(
+                bare.text(level, true),
+                "cannot delete (path /tmp/a): no space"
+            );
+        }
+        let fields = [
+            ("path", "/tmp/a"),
+            ("error", "no space"),
+            ("reason", "NoSpace"),
+        ];
+        let whole = sentence("cannot delete /tmp/a: no space", &fields);
+        assert_eq!(
+            whole.text(Level::WARN, true),
+            "cannot delete /tmp/a: no space"
+        );
+        // News are for a person, and what is asked for in detail shows all.
+        assert_eq!(bare.text(Level::INFO, true), "cannot delete");
+        let all = "cannot delete path=/tmp/a error=no space";
+        assert_eq!(bare.text(Level::DEBUG, true), all);
+        assert_eq!(bare.text(Level::WARN, false), all);
     }
 
     #[test]

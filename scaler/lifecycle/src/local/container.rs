@@ -125,9 +125,10 @@ impl Runner<'_> {
                     self.tell(ended.exit_code);
                     (ended, true)
                 }
-                Err(message) => {
-                    tracing::warn!(sandbox = %self.sandbox, container = %self.name, %message, "container cannot start");
-                    (not_started(message, since), false)
+                Err(error) => {
+                    let (sandbox, container) = (&self.sandbox, &self.name);
+                    tracing::warn!(%sandbox, %container, %error, "container {container} of {sandbox} cannot start: {error}");
+                    (not_started(error, since), false)
                 }
             };
             if run && !self.restart.applies(ended.exit_code) {
@@ -151,7 +152,7 @@ impl Runner<'_> {
         if code == 0 {
             tracing::debug!(%sandbox, %container, code, "container ended");
         } else {
-            tracing::warn!(%sandbox, %container, code, %log, "container ended");
+            tracing::warn!(%sandbox, %container, code, %log, "container {container} of {sandbox} ended with exit code {code}; see {log}");
         }
     }
 
@@ -211,7 +212,8 @@ impl Runner<'_> {
             status = process.exited() => Some(status),
             () = end.cancelled() => None,
             reason = self.health() => {
-                tracing::warn!(sandbox = %self.sandbox, container = %self.name, %reason, "ending an unhealthy container");
+                let (sandbox, container) = (&self.sandbox, &self.name);
+                tracing::warn!(%sandbox, %container, %reason, "ending container {container} of {sandbox}, which is not healthy: {reason}");
                 None
             }
         };

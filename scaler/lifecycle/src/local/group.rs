@@ -37,7 +37,8 @@ impl Group {
         match killpg(self.id, signal) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => {
-                tracing::warn!(group = self.id.as_raw(), %signal, %error, "cannot signal a process group")
+                let group = self.id.as_raw();
+                tracing::warn!(group, %signal, %error, "cannot send {signal} to process group {group}: {error}")
             }
         }
     }

@@ -316,7 +316,7 @@ impl Journal {
         if let Err(error) = self.try_append(id, before, line) {
             if !self.failing {
                 let path = self.path.display();
-                tracing::error!(%path, %error, "cannot record a change; after a restart it is forgotten");
+                tracing::error!(%path, %error, "cannot record a change in {path}, so after a restart it is forgotten: {error}");
             }
             self.failing = true;
             for line in before {

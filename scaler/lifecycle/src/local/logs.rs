@@ -109,7 +109,8 @@ impl LogFile {
             Err(error) => {
                 self.open = None;
                 if !self.failing {
-                    tracing::warn!(path = %self.path.display(), %error, "cannot write the log of an agent; its output is lost");
+                    let path = self.path.display();
+                    tracing::warn!(%path, %error, "cannot write {path}, so what the agent says is lost until it can be written: {error}");
                 }
                 self.failing = true;
             }

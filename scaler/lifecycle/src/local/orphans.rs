@@ -63,7 +63,8 @@ impl RunRecord {
         let mut content = self.content.lock();
         content.leaders.push((leader.as_raw(), stat.start));
         if let Err(error) = self.write(&content) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot record a running process");
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "cannot record a running process in {path}, so it is not ended for you if this process is killed: {error}");
         }
     }
 
@@ -78,7 +79,8 @@ impl RunRecord {
     /// Nothing of the pod is left.
     pub(super) fn remove(self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the record of a pod that ended");
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "cannot remove {path}, the record of a pod that ended: {error}");
         }
     }
 

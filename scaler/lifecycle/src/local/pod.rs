@@ -126,10 +126,10 @@ impl Pod {
             };
             match self.try_prepare() {
                 Ok(prepared) => return Some((place, prepared)),
-                Err(message) => {
+                Err(error) => {
                     let sandbox = self.name();
-                    tracing::error!(%sandbox, %message, "cannot start a pod");
-                    board.cannot_start(&message);
+                    tracing::error!(%sandbox, %error, "cannot start the pod of {sandbox}, trying again: {error}");
+                    board.cannot_start(&error);
                 }
             }
             drop(place);

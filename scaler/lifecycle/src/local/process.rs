@@ -127,9 +127,10 @@ impl Process {
         let status = match tokio::time::timeout(UNKILLABLE, self.dead()).await {
             Ok(status) => status,
             Err(_) => {
+                let group = self.pid.as_raw();
                 tracing::warn!(
-                    group = self.pid.as_raw(),
-                    "a process group does not die of SIGKILL; waiting on"
+                    group,
+                    "process group {group} does not die of SIGKILL; waiting on"
                 );
                 self.dead().await
             }

@@ -127,7 +127,7 @@ impl Reconciler {
         };
         let key = self.by_task.remove(&task)?;
         if panicked {
-            tracing::error!(sandbox = %key, "the task of a pod ended early; its pod is replaced");
+            tracing::error!(sandbox = %key, "the task of the pod of {key} ended early, so the pod is replaced");
         }
         let deleted = self
             .store
@@ -169,7 +169,7 @@ impl Reconciler {
     fn compact(&mut self) {
         let present = Memory::of(&self.store);
         if let Err(error) = self.journal.rewrite(&present) {
-            tracing::error!(%error, "cannot rewrite the journal of objects");
+            tracing::error!(%error, "cannot rewrite the journal of objects, so it goes on growing: {error}");
         }
     }
 

@@ -117,7 +117,8 @@ impl StateDir {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %volume.display(), %error, "cannot move {} to the trash, so it stays: {error}", volume.display())
+                let path = volume.display();
+                tracing::warn!(%path, %error, "cannot move {path} to the trash, so it stays: {error}")
             }
         }
     }
@@ -146,7 +147,8 @@ pub(super) fn empty(folder: &Path) {
             std::fs::remove_file(&path)
         };
         if let Err(error) = deleted {
-            tracing::warn!(path = %path.display(), %error, "cannot delete");
+            let path = path.display();
+            tracing::warn!(%path, %error, "cannot delete {path}, which nobody needs: {error}");
         }
     }
 }
