@@ -138,7 +138,6 @@ async fn what_waits_for_a_pod_that_is_gone_ends_with_its_grace() {
         let took = began.elapsed();
         let around = grace..grace + Duration::from_secs(10);
         assert!(around.contains(&took), "{took:?}, h2c {h2c}");
-        // The same pod under a new connection, which nobody has: the watch may have been wrong once.
         let life = Arc::downgrade(connection.life());
         drop(connection);
         tokio::time::resume();
