@@ -84,7 +84,7 @@ pub enum Hold {
 pub struct Fault {
     /// CamelCase, as Kubernetes' condition reasons.
     pub reason: Arc<str>,
-    /// One sentence.
+    /// The cluster's own words, for operators; a client is told [`Fault::for_clients`].
     pub message: Arc<str>,
 }
 

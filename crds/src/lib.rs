@@ -13,6 +13,7 @@ pub mod claim;
 pub mod cloudevent;
 pub mod codec;
 pub mod facts;
+pub mod fault;
 pub mod health;
 pub mod index;
 pub mod key;

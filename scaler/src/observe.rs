@@ -141,6 +141,7 @@ fn fault(fault: &Fault) -> view::Fault {
     view::Fault {
         reason: Arc::clone(&fault.reason),
         message: Arc::clone(&fault.message),
+        for_clients: fault.for_clients().into(),
     }
 }
 

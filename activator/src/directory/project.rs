@@ -166,7 +166,7 @@ fn state(
 /// What the pod itself says holds it up.
 fn trouble(target: &Target) -> Option<Arc<str>> {
     let fault = target.pod.as_ref()?.fault.as_ref()?;
-    Some(format!("{}: {}", fault.reason, fault.message).into())
+    Some(format!("{}: {}", fault.reason, fault.for_clients()).into())
 }
 
 fn awake(pod: &PodFacts, readiness: Readiness, progress: Duration) -> Option<Pod> {
@@ -224,7 +224,7 @@ fn faulty(fault: &Fault) -> State {
     State::Blocked(Denial {
         kind: DenialKind::Refused,
         reason: Arc::clone(&fault.reason),
-        message: Arc::clone(&fault.message),
+        message: fault.for_clients().into(),
         retry_after: None,
     })
 }

@@ -171,7 +171,7 @@ async fn what_no_wake_can_change_is_told_at_once() {
     let asleep = || sandbox("alice", 1, OperatingMode::Suspended);
     let fault = Fault {
         reason: "SandboxExpired".into(),
-        message: "its time is over".into(),
+        message: "the API server said so to system:serviceaccount".into(),
     };
     for (facts, expected) in [
         (
@@ -200,10 +200,11 @@ async fn what_no_wake_can_change_is_told_at_once() {
         world
             .projector
             .apply(Change::Sandbox(key("alice"), Some(Arc::new(facts))));
-        let Refusal::Blocked { reason, .. } = refusal(world.client("alice")).await else {
+        let Refusal::Blocked { reason, message } = refusal(world.client("alice")).await else {
             panic!("not blocked")
         };
         assert_eq!(&*reason, expected);
+        assert!(!message.contains("serviceaccount"), "{message}");
     }
     let mut world = World::with(Config {
         wake_unmanaged: false,

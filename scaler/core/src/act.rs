@@ -115,7 +115,7 @@ pub enum Tell {
     Failed {
         /// CamelCase.
         reason: Arc<str>,
-        /// For the client.
+        /// For the client, in our own words.
         message: Arc<str>,
         /// When a retry may help.
         retry_after: Duration,
@@ -133,7 +133,7 @@ pub enum Note {
         cause: Cause,
         /// CamelCase.
         reason: Arc<str>,
-        /// One sentence.
+        /// One sentence for operators.
         message: Arc<str>,
         /// Time from the first ask.
         after: Duration,

@@ -232,10 +232,14 @@ impl Sandbox {
             .until(now)
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         self.failures = Some(Box::new(failures));
-        let Fault { reason, message } = fault;
+        let Fault {
+            reason,
+            message,
+            for_clients,
+        } = fault;
         let tell = Tell::Failed {
             reason: Arc::clone(&reason),
-            message: Arc::clone(&message),
+            message: for_clients,
             retry_after,
         };
         self.acts.push(Act::Tell(tell));

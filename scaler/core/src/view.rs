@@ -110,17 +110,31 @@ pub enum Hold {
 pub struct Fault {
     /// CamelCase, as Kubernetes' condition reasons.
     pub reason: Arc<str>,
-    /// One sentence.
+    /// One sentence for operators, perhaps in the cluster's own words: it may name what is no client's business.
     pub message: Arc<str>,
+    /// One sentence for clients, in our own words.
+    pub for_clients: Arc<str>,
 }
 
 impl Fault {
-    /// A fault of these words.
+    /// A fault of these words, which are our own.
     #[must_use]
     pub fn new(reason: &str, message: impl Into<Arc<str>>) -> Self {
+        let message = message.into();
+        Self {
+            reason: reason.into(),
+            for_clients: Arc::clone(&message),
+            message,
+        }
+    }
+
+    /// A fault that somebody else puts into words: clients are told `for_clients` instead.
+    #[must_use]
+    pub fn quoting(reason: &str, message: impl Into<Arc<str>>, for_clients: &str) -> Self {
         Self {
             reason: reason.into(),
             message: message.into(),
+            for_clients: for_clients.into(),
         }
     }
 }

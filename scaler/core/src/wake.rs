@@ -19,6 +19,10 @@ const UNANSWERED_PAUSE: Duration = Duration::from_secs(3);
 /// Reason of a wake that failed because the API gave no answer.
 const API_UNAVAILABLE: &str = "ApiUnavailable";
 
+/// What a client is told of that.
+const UNANSWERED_FOR_CLIENTS: &str = "the cluster does not answer, so the sandbox could not be woken; ask again \
+                                      in a few seconds";
+
 /// A cause of wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
@@ -284,7 +288,7 @@ impl Attempt {
     pub fn lateness(&self, pod: Option<&PodView>) -> Fault {
         if let (None, Some((_, how))) = (self.begun, &self.unanswered) {
             let message = format!("the wake could not be written: {how}");
-            return Fault::new(API_UNAVAILABLE, message);
+            return Fault::quoting(API_UNAVAILABLE, message, UNANSWERED_FOR_CLIENTS);
         }
         let limit = match self.begun {
             Some(_) => self.progress,

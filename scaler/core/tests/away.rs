@@ -54,9 +54,20 @@ fn who_waits_is_told_after_ten_seconds_that_the_api_gives_no_answer_and_why() {
     assert!((6..30).contains(&tries), "{tries}");
     assert_eq!(failed(&mut world), []);
     pass_writing(&mut world, seconds(2), &away);
-    let message = "the wake could not be written: connection refused".to_owned();
-    let told = ("ApiUnavailable".to_owned(), message, seconds(3));
-    assert_eq!(failed(&mut world), [told]);
+    let quoted = |note: &&Note| matches!(note, Note::WakeFailed { message, .. } if message.contains("connection refused"));
+    assert!(
+        world.notes().iter().any(quoted),
+        "the operator is told how it shows"
+    );
+    let told = failed(&mut world);
+    let [(reason, message, retry_after)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&**reason, *retry_after), ("ApiUnavailable", seconds(3)));
+    assert!(
+        message.contains("ask again") && !message.contains("refused"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Sandbox {
         if let Some((retry_after, fault)) = self.back_off(ask.cause, now) {
             let tell = Tell::Failed {
                 reason: Arc::clone(&fault.reason),
-                message: Arc::clone(&fault.message),
+                message: Arc::clone(&fault.for_clients),
                 retry_after,
             };
             return self.acts.push(Act::Tell(tell));
@@ -169,9 +169,14 @@ impl Sandbox {
             return Answer::Refused(refusal);
         }
         if let Some((retry_after, fault)) = self.back_off(cause, now) {
+            // An activator that asks through the API tells it to a client.
+            let message = match cause {
+                Cause::Http => &fault.for_clients,
+                _ => &fault.message,
+            };
             return Answer::BackedOff {
                 reason: Arc::clone(&fault.reason),
-                message: Arc::clone(&fault.message),
+                message: Arc::clone(message),
                 retry_after,
             };
         }

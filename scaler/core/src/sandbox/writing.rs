@@ -14,6 +14,9 @@ const RETRY: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest pause.
 const RETRY_CAP: Duration = Duration::from_secs(2);
+/// What a client is told of a wake that the API server, or a policy of the cluster, does not allow.
+const DENIED: &str = "the cluster does not allow the sandbox to be woken; its operator reads why in the Events of \
+                      the Sandbox and has to mend it before asking again helps";
 /// A sleep must be done, or dead, so long before the first gate opens by itself.
 const GATE_MARGIN: Duration = Duration::from_millis(250);
 
@@ -82,7 +85,8 @@ impl Sandbox {
                 self.tell_waking(now);
             }
             Written::Denied(message) => {
-                self.fail(Fault::new("WakeDenied", Arc::clone(message)), now);
+                let fault = Fault::quoting("WakeDenied", Arc::clone(message), DENIED);
+                self.fail(fault, now);
             }
             Written::Conflict | Written::Unavailable(_) | Written::Lost => {
                 let first = match fate {
