@@ -39,6 +39,7 @@ async fn a_sandbox_is_woken_used_and_put_to_sleep_again() {
         .await;
     assert_eq!(waking, OutcomeKind::Waking { epoch: 1 });
     shell.pod_up("alice", "pod-1").await;
+    shell.ready("alice", "pod-1").await;
     let state = shell.until_state("alice", "awake").await;
     assert_eq!(state["lastWake"]["cause"], "http");
     let awake = Instant::now();
@@ -108,7 +109,7 @@ async fn a_wake_that_does_not_come_up_fails_and_is_put_back() {
         Config::default(),
         vec![
             sandbox("alice", "Suspended"),
-            policy(json!({"wake": {"deadline": 5}})),
+            policy(json!({"wake": {"deadline": 5, "progressDeadlineSeconds": 5}})),
         ],
     );
     shell.until_state("alice", "asleep").await;
@@ -180,6 +181,7 @@ async fn a_wake_by_the_api_on_behalf_of_parked_requests_counts_as_theirs() {
         .await;
     assert_eq!(status, StatusCode::ACCEPTED);
     shell.pod_up("alice", "pod-1").await;
+    shell.ready("alice", "pod-1").await;
     shell.until_state("alice", "awake").await;
     let (_, body) = shell.call("GET", "/v1/sandboxes/agents/alice", None).await;
     assert_eq!(body["lastWake"]["cause"], json!("http"));
