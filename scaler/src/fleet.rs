@@ -22,6 +22,7 @@ use reveille_crds::message::ToActivator;
 use reveille_scaler_core::act::Act;
 use reveille_scaler_core::budget::Budget;
 use reveille_scaler_core::explain::State;
+use reveille_scaler_core::overlooked::Overlooked;
 use reveille_scaler_core::roster::Roster;
 use reveille_scaler_core::sandbox::{Rules, Sandbox};
 use tokio::sync::mpsc;
@@ -52,6 +53,7 @@ pub(crate) struct Fleet {
     objects: Objects,
     index: Index,
     roster: Roster<SandboxKey>,
+    overlooked: Overlooked<SandboxKey>,
     entries: HashMap<SandboxKey, Entry>,
     timers: BTreeSet<(Instant, SandboxKey)>,
     budget: Budget<Job>,
@@ -110,6 +112,7 @@ impl Fleet {
             objects,
             index: Index::default(),
             roster,
+            overlooked: Overlooked::default(),
             entries: HashMap::new(),
             timers: BTreeSet::new(),
             budget: Budget::new(config.writes_per_second, config.write_burst, now),
@@ -237,7 +240,7 @@ impl Fleet {
         self.synced_at = Some(now());
         // What was reported of sandboxes that were not known yet has been passed over.
         self.roster.reset(now());
-        self.say(ToActivator::Sync);
+        self.ask_reports(now());
         let namespaces: BTreeSet<String> = self
             .index
             .policies()
@@ -278,6 +281,7 @@ impl Fleet {
         let clocks = Clocks::read();
         let view = observe::view(&target, self.objects.may_release(), clocks);
         let entry = self.entries.entry(key.clone()).or_insert_with(|| {
+            self.overlooked.known(key, clocks.now);
             // Far enough apart that no machine reaches another's numbers.
             self.nonce = self.nonce.wrapping_add(1 << 24);
             let machine = Sandbox::new(Arc::clone(&self.rules), self.nonce, clocks.now);
@@ -364,7 +368,8 @@ impl Fleet {
             .next_down_to(self.last_class(), self.waking, now());
         let write = write.filter(|_| self.may_write());
         let silence = self.roster.lapses_at(now());
-        [timer, write, silence, self.upkeep_due()]
+        let reports = self.overlooked.due();
+        [timer, write, silence, reports, self.upkeep_due()]
             .into_iter()
             .flatten()
             .min()
@@ -374,6 +379,9 @@ impl Fleet {
     fn fire(&mut self) {
         let now = now();
         self.look_at_silence();
+        if self.overlooked.take(now) {
+            self.ask_reports(now);
+        }
         self.keep_up(now);
         let Some((_, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() else {
             return;

@@ -36,3 +36,22 @@ async fn an_activator_that_falls_silent_is_counted_though_nothing_else_happens()
     assert!(!silent());
     shell.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reported_before_its_sandbox_was_known_is_asked_for_again() {
+    let mut shell = Shell::start(
+        Config::default(),
+        vec![sandbox("bob", "Running"), policy(json!({}))],
+    );
+    *shell.under_way.lock().unwrap() = vec![support::active("alice", 3)];
+    shell.until_state("bob", "waking").await;
+    sleep(Duration::from_secs(10)).await;
+    shell.store.apply(sandbox("alice", "Running")).unwrap();
+    shell.pod_up("alice", "pod-1").await;
+    let known = tokio::time::Instant::now();
+    while shell.until_state("alice", "awake").await["inFlight"] != 3 {
+        assert!(known.elapsed() < Duration::from_secs(10), "never asked for");
+        sleep(Duration::from_millis(100)).await;
+    }
+    shell.stop().await;
+}

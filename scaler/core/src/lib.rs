@@ -18,6 +18,7 @@ pub mod explain;
 pub mod flapping;
 pub mod lease;
 pub mod ledger;
+pub mod overlooked;
 pub mod roster;
 pub mod sandbox;
 pub mod view;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reveille_crds::SandboxKey;
-use reveille_crds::message::{Activity, DrainReply, Ready, ToActivator, ToScaler, Wake};
+use reveille_crds::message::{Activity, DrainReply, Ready, ToScaler, Wake};
 use reveille_scaler_core::budget::Class;
 use reveille_scaler_core::command::{Answer, Command};
 use reveille_scaler_core::wake::Ask;
@@ -51,11 +51,12 @@ impl Fleet {
         let now = now();
         let from: Arc<str> = Arc::from(activity.activator.as_str());
         // Only what exists is kept, so that the roster is bounded by the fleet.
-        let known = activity
+        let (known, unknown): (Vec<_>, Vec<_>) = activity
             .sandboxes
             .iter()
-            .filter(|each| self.entries.contains_key(&each.key));
+            .partition(|each| self.entries.contains_key(&each.key));
         let reports: Vec<_> = known
+            .into_iter()
             .map(|each| (&each.key, observe::report(each)))
             .collect();
         let entries: Vec<_> = reports
@@ -75,6 +76,9 @@ impl Fleet {
             }
         }
         if hearing.accepted {
+            for each in unknown {
+                self.overlooked.pass_over(&each.key);
+            }
             for (key, report) in reports {
                 if let Some(entry) = self.entries.get_mut(key) {
                     entry.machine.report(&from, &report, now);
@@ -83,7 +87,7 @@ impl Fleet {
             }
         }
         if hearing.ask_full {
-            self.say(ToActivator::Sync);
+            self.ask_reports(now);
         }
         for key in &touched {
             self.touch(key);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use reveille_crds::message::ToActivator;
 use tracing::{info, warn};
@@ -13,8 +14,14 @@ impl Fleet {
     pub(super) fn set_linked(&mut self, up: bool) {
         self.roster.set_linked(up, now());
         if up {
-            self.say(ToActivator::Sync);
+            self.ask_reports(now());
         }
+    }
+
+    /// Asks all activators for full reports.
+    pub(super) fn ask_reports(&mut self, now: Instant) {
+        self.overlooked.asked(now);
+        self.say(ToActivator::Sync);
     }
 
     /// Whether all watches run, and until when we lead, may have changed. A lost leader drops the drains it
@@ -39,7 +46,7 @@ impl Fleet {
         };
         info!(leads, "{says}");
         if leads {
-            self.say(ToActivator::Sync);
+            self.ask_reports(now);
         }
         self.lead_changed(now);
         self.look_at_drains();

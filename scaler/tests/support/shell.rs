@@ -1,8 +1,8 @@
 //! A running scaler over a real store, with the test as activator and as sandbox controller.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -41,6 +41,8 @@ pub(crate) struct Shell {
     pub(crate) busy: Arc<AtomicBool>,
     /// The activator reports no more.
     pub(crate) silent: Arc<AtomicBool>,
+    /// What the activator says in a full report.
+    pub(crate) under_way: Arc<Mutex<Vec<SandboxActivity>>>,
     pub(crate) registry: Registry,
     router: axum::Router,
     watch: Watch,
@@ -83,6 +85,7 @@ impl Shell {
         );
         let busy = Arc::new(AtomicBool::new(false));
         let silent = Arc::new(AtomicBool::new(false));
+        let under_way = Arc::<Mutex<Vec<SandboxActivity>>>::default();
         let (outcome, outcomes) = mpsc::unbounded_channel();
         tokio::spawn(activator(
             to_scaler.clone(),
@@ -90,6 +93,7 @@ impl Shell {
             outcome,
             Arc::clone(&busy),
             Arc::clone(&silent),
+            Arc::clone(&under_way),
         ));
         let watch = store.watch();
         Self {
@@ -99,6 +103,7 @@ impl Shell {
             link,
             busy,
             silent,
+            under_way,
             registry,
             router,
             watch,
@@ -250,6 +255,7 @@ async fn activator(
     outcomes: mpsc::UnboundedSender<(SandboxKey, OutcomeKind)>,
     busy: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    under_way: Arc<Mutex<Vec<SandboxActivity>>>,
 ) {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     let mut sequence = 0;
@@ -272,9 +278,10 @@ async fn activator(
             _ = beat.tick() => {
                 if silent.load(Ordering::Relaxed) { continue }
                 sequence += 1;
+                let full = std::mem::take(&mut full);
+                let sandboxes = if full { under_way.lock().unwrap().clone() } else { Vec::new() };
                 let report = Activity {
-                    activator: "standalone".into(), incarnation: "i".into(), sequence,
-                    full: std::mem::take(&mut full), sandboxes: Vec::new(),
+                    activator: "standalone".into(), incarnation: "i".into(), sequence, full, sandboxes,
                 };
                 if to_scaler.send(ToScaler::Activity(report)).await.is_err() { return }
             }
