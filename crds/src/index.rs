@@ -15,7 +15,7 @@
 //!
 //! Nothing is stored per target: a target is put together when asked for, out of one look-up per object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::SandboxKey;
@@ -45,15 +45,6 @@ pub struct Target {
     pub claim: Option<(SandboxKey, Arc<ClaimFacts>)>,
     /// The policy that governs it.
     pub policy: Option<(SandboxKey, Arc<PolicyFacts>)>,
-}
-
-/// A target that a policy names or selects, but that another governs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overruled {
-    /// The target.
-    pub target: SandboxKey,
-    /// The policy that governs it.
-    pub by: SandboxKey,
 }
 
 /// All objects of a watch, joined.
@@ -115,24 +106,21 @@ impl Index {
         present.chain(waiting.map(|(key, _)| key.clone()))
     }
 
-    /// The targets that `policy` names or selects, but that another policy governs.
+    /// The policies that name or select `target` but do not govern it, in order of precedence.
     #[must_use]
-    pub fn overruled(&self, policy: &SandboxKey) -> Vec<Overruled> {
-        let Some(facts) = self.policies.get(policy) else {
-            return Vec::new();
-        };
-        let names = self.governable(policy, [Some(facts), None]);
-        let lost = names.iter().filter_map(|name| {
-            let target = self.keyed(name)?;
-            let candidate = target.candidate();
-            let (by, _) = self.policies.governing(&candidate)?;
-            let lost = by != policy && self.policies.applies(policy, &candidate);
-            lost.then(|| Overruled {
-                target: target.key.clone(),
-                by: by.clone(),
-            })
-        });
-        lost.collect()
+    pub fn overruled(&self, target: &Target) -> Box<[SandboxKey]> {
+        let applying = self.policies.applying(&target.candidate()).into_iter();
+        applying.skip(1).cloned().collect()
+    }
+
+    /// Names of the targets that `policy` can govern as it is, or could once it is as in `after`; a superset.
+    #[must_use]
+    pub fn reach_of(
+        &self,
+        policy: &SandboxKey,
+        after: Option<&Arc<PolicyFacts>>,
+    ) -> BTreeSet<SandboxKey> {
+        self.governable(policy, [self.policies.get(policy), after])
     }
 
     /// What is known of a pod, by its own name.

@@ -88,18 +88,18 @@ impl Policies {
         namespace.by_key.get_key_value(&ranked.key)
     }
 
-    /// Whether `policy` would govern `candidate` if there were no other.
+    /// All policies that name or select `candidate`, in order of precedence: the first governs it.
     #[must_use]
-    pub fn applies(&self, policy: &SandboxKey, candidate: &Candidate<'_>) -> bool {
-        let Some(facts) = self.get(policy) else {
-            return false;
+    pub fn applying(&self, candidate: &Candidate<'_>) -> Vec<&SandboxKey> {
+        let Some(namespace) = self.namespaces.get(candidate.namespace) else {
+            return Vec::new();
         };
-        policy.namespace() == candidate.namespace
-            && match aim(&facts.spec) {
-                Aim::Named(kind, name) => candidate.named(kind).is_some_and(|own| own == name),
-                Aim::Selected(selector) => candidate.selected(&selector),
-                Aim::Nothing => false,
-            }
+        let mut named: Vec<&Ranked> = namespace.lists(candidate).flatten().collect();
+        named.sort_unstable();
+        let selecting = namespace.selecting.iter();
+        let selecting = selecting.filter(|(_, selector)| candidate.selected(selector));
+        let ranked = named.into_iter().chain(selecting.map(|(ranked, _)| ranked));
+        ranked.map(|ranked| &ranked.key).collect()
     }
 
     /// A policy by its key.
@@ -180,17 +180,18 @@ impl Namespace {
     }
 
     fn named(&self, candidate: &Candidate<'_>) -> Option<&Ranked> {
+        self.lists(candidate).filter_map(|list| list.first()).min()
+    }
+
+    /// The policies that name its Sandbox, and those that name its claim, each in order of precedence.
+    fn lists(&self, candidate: &Candidate<'_>) -> impl Iterator<Item = &Vec<Ranked>> {
         let sandbox = candidate
             .named(TargetKind::Sandbox)
             .and_then(|name| self.naming_sandbox.get(name));
         let claim = candidate
             .named(TargetKind::SandboxClaim)
             .and_then(|name| self.naming_claim.get(name));
-        sandbox
-            .into_iter()
-            .chain(claim)
-            .filter_map(|list| list.first())
-            .min()
+        sandbox.into_iter().chain(claim)
     }
 
     fn selected(&self, candidate: &Candidate<'_>) -> Option<&Ranked> {

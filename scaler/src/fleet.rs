@@ -3,6 +3,7 @@
 //! All state is owned by one task, so there is no lock. An idle sandbox costs its entry in the map, and
 //! one in the timer queue if it is to sleep some day.
 
+mod counting;
 mod doing;
 mod hearing;
 mod marks;
@@ -39,7 +40,7 @@ use crate::apply::Objects;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::observe::{self, Clocks};
-use crate::status::{Counted, Tallies};
+use crate::status::{Counted, Rule, Tallies};
 use crate::{Carrier, Error, api};
 
 /// Messages to the activators that wait because their channel is full. They are hints, or repeated, so the
@@ -86,6 +87,7 @@ struct Entry {
     machine: Sandbox,
     due: Option<Instant>,
     state: Option<State>,
+    rule: Rule,
     counted: Option<Counted>,
     /// Why the agent gave no usable answer when it was last asked whether it is busy, of a fixed set.
     agent_trouble: Option<&'static str>,
@@ -213,7 +215,7 @@ impl Fleet {
         // Our own write of a status comes back too, and is no news.
         let policy = match &change {
             Change::Policy(key, facts) if self.index.policies().get(key) != facts.as_ref() => {
-                Some(key.clone())
+                Some((key.clone(), self.index.reach_of(key, facts.as_ref())))
             }
             _ => None,
         };
@@ -224,9 +226,12 @@ impl Fleet {
                 self.see(&key);
             }
         }
-        if let Some(policy) = policy
+        if let Some((policy, reach)) = policy
             && self.synced_at.is_some()
         {
+            for key in reach {
+                self.see_rule(&key);
+            }
             self.tallies
                 .policies_changed(policy.namespace(), &self.index, now());
         }
@@ -289,11 +294,15 @@ impl Fleet {
                 machine,
                 due: None,
                 state: None,
+                rule: Rule::default(),
                 counted: None,
                 agent_trouble: None,
             }
         });
         entry.machine.observe(view, clocks.now);
+        let rule = Rule::of(&target, &self.index);
+        self.tallies.ruled(&entry.rule, &rule, clocks.now);
+        entry.rule = rule;
         self.touch(key);
     }
 
@@ -306,6 +315,7 @@ impl Fleet {
         }
         self.journal.metrics.state(entry.state, None);
         self.tallies.recount(entry.counted.as_ref(), None, now());
+        self.tallies.ruled(&entry.rule, &Rule::default(), now());
     }
 
     /// Something about a target changed: lets its machine act.
@@ -330,33 +340,6 @@ impl Fleet {
         self.count(key, now);
         for act in poll.acts {
             self.act(key, act);
-        }
-    }
-
-    fn count(&mut self, key: &SandboxKey, now: Instant) {
-        let policy = self
-            .index
-            .target(key)
-            .and_then(|target| target.policy)
-            .map(|(policy, _)| policy);
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        let state = entry.machine.state(now);
-        if entry.state != Some(state) {
-            self.journal.metrics.state(entry.state, Some(state));
-            entry.state = Some(state);
-        }
-        let counted = policy.map(|policy| (policy, state));
-        if let (Some((policy, State::Awake)), Some((_, State::Asleep | State::Waking))) =
-            (&counted, &entry.counted)
-        {
-            self.tallies.woke(policy, Clocks::read().wall);
-        }
-        if entry.counted != counted {
-            self.tallies
-                .recount(entry.counted.as_ref(), counted.as_ref(), now);
-            entry.counted = counted;
         }
     }
 

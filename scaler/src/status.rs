@@ -1,14 +1,17 @@
 //! Status of each ScaledSandbox: counts and conditions, written at most once a second and on change only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use reveille_crds::SandboxKey;
-use reveille_crds::index::Index;
+use reveille_crds::index::{Index, Target};
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_scaler_core::explain::State;
+
+#[cfg(test)]
+mod tests;
 
 /// Shortest time between two status writes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,9 +20,10 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     by_policy: BTreeMap<SandboxKey, Tally>,
-    /// Namespaces in which a target came, went, or is governed by another policy now.
-    moved: BTreeSet<String>,
     due: Option<Instant>,
+    /// Tallies looked at because of a target.
+    #[cfg(test)]
+    looks: usize,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +33,8 @@ struct Tally {
     asleep: u32,
     waking: u32,
     last_wake: Option<Timestamp>,
-    /// How many targets another policy took, and which.
-    overruled: Option<(usize, SandboxKey)>,
+    /// How many targets each other policy took.
+    overruled: BTreeMap<SandboxKey, u32>,
     written: Option<ScaledSandboxStatus>,
     changed: bool,
     /// A write of it is queued or under way: there is one at a time, so that the last one counts.
@@ -48,7 +52,60 @@ pub(crate) struct Due {
 /// A target as it was counted: its policy and its state.
 pub(crate) type Counted = (SandboxKey, State);
 
+/// Which policy governs a target, and which others name or select it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) policy: Option<SandboxKey>,
+    pub(crate) overruled: Box<[SandboxKey]>,
+}
+
+impl Rule {
+    /// That of `target`.
+    pub(crate) fn of(target: &Target, index: &Index) -> Self {
+        Self {
+            policy: target.policy.as_ref().map(|(key, _)| key.clone()),
+            overruled: index.overruled(target),
+        }
+    }
+}
+
 impl Tallies {
+    /// A target was ruled as `before` and is as `after` now.
+    pub(crate) fn ruled(&mut self, before: &Rule, after: &Rule, now: Instant) {
+        if before == after {
+            return;
+        }
+        if let Some(by) = &before.policy {
+            for loser in &before.overruled {
+                if let Some(tally) = self.look(loser) {
+                    tally.win_back(by);
+                }
+            }
+        }
+        if let Some(by) = &after.policy {
+            for loser in &after.overruled {
+                self.make(loser).lose(by);
+            }
+        }
+        self.due.get_or_insert(now + EVERY);
+    }
+
+    fn look(&mut self, policy: &SandboxKey) -> Option<&mut Tally> {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        self.by_policy.get_mut(policy)
+    }
+
+    fn make(&mut self, policy: &SandboxKey) -> &mut Tally {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        self.by_policy.entry(policy.clone()).or_default()
+    }
+
     /// A target was counted as `before` and is `after` now.
     pub(crate) fn recount(
         &mut self,
@@ -56,31 +113,21 @@ impl Tallies {
         after: Option<&Counted>,
         now: Instant,
     ) {
-        let governed = [before, after].map(|counted| counted.map(|(policy, _)| policy));
-        if governed[0] != governed[1]
-            && let Some(policy) = governed.into_iter().flatten().next()
-            && !self.moved.contains(policy.namespace())
-        {
-            self.moved.insert(policy.namespace().to_owned());
-        }
         if let Some((policy, state)) = before
-            && let Some(tally) = self.by_policy.get_mut(policy)
+            && let Some(tally) = self.look(policy)
         {
             tally.add(*state, u32::saturating_sub);
             self.due.get_or_insert(now + EVERY);
         }
         if let Some((policy, state)) = after {
-            self.by_policy
-                .entry(policy.clone())
-                .or_default()
-                .add(*state, u32::saturating_add);
+            self.make(policy).add(*state, u32::saturating_add);
             self.due.get_or_insert(now + EVERY);
         }
     }
 
     /// A target of this policy was woken.
     pub(crate) fn woke(&mut self, policy: &SandboxKey, at: Timestamp) {
-        if let Some(tally) = self.by_policy.get_mut(policy) {
+        if let Some(tally) = self.look(policy) {
             tally.last_wake = Some(at);
             tally.changed = true;
         }
@@ -95,24 +142,7 @@ impl Tallies {
                 self.by_policy.entry(key.clone()).or_default().changed = true;
             }
         }
-        self.moved.insert(namespace.to_owned());
         self.due.get_or_insert(now + EVERY);
-    }
-
-    /// Who is overruled by whom, where that may have changed.
-    fn compare(&mut self, index: &Index) {
-        let moved = std::mem::take(&mut self.moved);
-        for (key, tally) in &mut self.by_policy {
-            if !moved.contains(key.namespace()) {
-                continue;
-            }
-            let overruled = index.overruled(key);
-            let overruled = overruled
-                .first()
-                .map(|first| (overruled.len(), first.by.clone()));
-            tally.changed |= tally.overruled != overruled;
-            tally.overruled = overruled;
-        }
     }
 
     /// When there is something to write.
@@ -121,9 +151,8 @@ impl Tallies {
     }
 
     /// Policies whose status is to be written; each in its turn by [`Tallies::begin`].
-    pub(crate) fn take(&mut self, index: &Index) -> Vec<SandboxKey> {
+    pub(crate) fn take(&mut self) -> Vec<SandboxKey> {
         self.due = None;
-        self.compare(index);
         let changed = self
             .by_policy
             .iter_mut()
@@ -213,17 +242,36 @@ impl Tally {
         self.changed = true;
     }
 
+    /// Another policy has one more of what it names or selects.
+    fn lose(&mut self, by: &SandboxKey) {
+        let count = self.overruled.entry(by.clone()).or_default();
+        *count = count.saturating_add(1);
+        self.changed = true;
+    }
+
+    /// Another policy has one less.
+    fn win_back(&mut self, by: &SandboxKey) {
+        if let Some(count) = self.overruled.get_mut(by) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.overruled.remove(by);
+            }
+        }
+        self.changed = true;
+    }
+
     fn status(&self, generation: i64, wall: Timestamp) -> ScaledSandboxStatus {
-        let ready = match &self.overruled {
-            Some((count, by)) if self.sandboxes == 0 => {
+        let lost: u32 = self.overruled.values().sum();
+        let ready = match self.overruled.keys().next() {
+            Some(by) if self.sandboxes == 0 => {
                 let message = format!(
-                    "all {count} it names or selects are governed by {by}, which takes precedence"
+                    "all {lost} it names or selects are governed by {by}, which takes precedence"
                 );
                 (false, "Overruled", message)
             }
-            Some((count, by)) => {
+            Some(by) => {
                 let message = format!(
-                    "governs {}; {count} more are governed by {by}, which takes precedence",
+                    "governs {}; {lost} more are governed by {by}, which takes precedence",
                     self.sandboxes
                 );
                 (true, "PartlyOverruled", message)

@@ -23,7 +23,7 @@ const SETTLED: u32 = 3;
 
 impl Fleet {
     pub(super) fn push_status(&mut self) {
-        for policy in self.tallies.take(&self.index) {
+        for policy in self.tallies.take() {
             self.budget.push(Class::Status, Job::Status { policy });
         }
     }

@@ -1,5 +1,7 @@
 //! Policies come and go over targets that stay.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -67,21 +69,25 @@ fn a_label_change_can_change_the_policy() {
 }
 
 #[test]
-fn a_policy_that_loses_is_told_to_whom() {
+fn a_target_tells_which_policies_lose_it() {
     let mut told = Told::default();
     told.sandbox("alice", lone("u1"));
     told.sandbox("bob", lone("u2"));
     told.policy("all", policy(5, everybody()));
     told.policy("own", policy(9, named(TargetKind::Sandbox, "alice")));
     told.policy("late", policy(10, named(TargetKind::Sandbox, "alice")));
-    let lost = |name: &str| -> Vec<(String, String)> {
-        let lost = told.0.overruled(&key(name)).into_iter();
-        lost.map(|lost| (lost.target.name().to_owned(), lost.by.name().to_owned()))
-            .collect()
+    let lost = |name: &str| -> Vec<String> {
+        let target = told.0.target(&key(name)).unwrap();
+        let lost = told.0.overruled(&target).into_iter();
+        lost.map(|policy| policy.name().to_owned()).collect()
     };
-    let alice = |by: &str| vec![("alice".to_owned(), by.to_owned())];
-    assert_eq!(lost("all"), alice("own"));
-    assert_eq!(lost("late"), alice("own"));
-    assert_eq!(lost("own"), []);
-    assert_eq!(lost("unknown"), []);
+    assert_eq!(told.governs("alice").as_deref(), Some("own"));
+    assert_eq!(lost("alice"), ["late", "all"]);
+    assert_eq!(told.governs("bob").as_deref(), Some("all"));
+    assert_eq!(lost("bob"), <[String; 0]>::default());
+    let reach = |name: &str, after| told.0.reach_of(&key(name), after);
+    assert_eq!(reach("late", None), BTreeSet::from([key("alice")]));
+    let wider = policy(10, everybody());
+    let both = BTreeSet::from([key("alice"), key("bob")]);
+    assert_eq!(reach("late", Some(&Arc::new(wider))), both);
 }
