@@ -9,6 +9,7 @@ use reveille_scaler_core::view::{Hold, Mode};
 
 use crate::api::Write;
 use crate::cluster::Fate;
+use crate::objects::Name;
 use crate::requests::Request;
 use crate::sim::NodeKind;
 use crate::trouble::NOTICED;
@@ -91,18 +92,25 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
         if in_the_way.is_some_and(|until| until > now) && applied.pending.cause != WAKE_FAILED {
             return Err(format!("{target} was put to sleep under the lease on it"));
         }
-        for activator in world.activators.iter().filter(|activator| activator.serves) {
-            let Some(slot) = activator.slots.get(target) else {
-                continue;
-            };
-            let is_open = matches!(slot.entry.view().state, State::Awake(_));
-            let has_drained = slot.drained.iter().any(|drained| now < drained.until);
-            if is_open && !has_drained {
-                return Err(format!(
-                    "{target} was put to sleep though {} had not drained",
-                    activator.name
-                ));
-            }
+        all_have_drained(world, target)?;
+    }
+    Ok(())
+}
+
+/// Whether each activator that would send to `target` has closed its gate.
+fn all_have_drained(world: &World, target: &Name) -> Result<(), String> {
+    let now = world.sim.now();
+    for activator in world.activators.iter().filter(|activator| activator.serves) {
+        let Some(slot) = activator.slots.get(target) else {
+            continue;
+        };
+        let is_open = matches!(slot.entry.view().state, State::Awake(_));
+        let has_drained = slot.drained.iter().any(|drained| now < drained.until);
+        if is_open && !has_drained {
+            return Err(format!(
+                "{target} was put to sleep though {} had not drained",
+                activator.name
+            ));
         }
     }
     Ok(())
