@@ -45,21 +45,27 @@ struct Closing {
     nonce: u64,
     epoch: u64,
     until: Instant,
+    /// It stays closed until then, whatever its hold.
+    least: Option<Instant>,
+}
+
+impl Closing {
+    fn opens(&self) -> Instant {
+        self.least.map_or(self.until, |least| self.until.max(least))
+    }
 }
 
 impl Gate {
     /// Answers a drain and closes the gate if nothing speaks against it. A doubled question gets the
-    /// same answer and does not lengthen the hold.
+    /// same answer and does not lengthen the hold; a scaler that needs it for less time shortens it.
     pub fn drain(&mut self, drain: Drain, epoch: u64, is_busy: bool, now: Instant) -> DrainAnswer {
         self.expire(now);
         if is_busy || drain.epoch < epoch || self.called_off == Some(drain.nonce) {
             return DrainAnswer::Busy;
         }
-        if self
-            .closings
-            .iter()
-            .any(|closing| closing.nonce == drain.nonce)
-        {
+        let mut known = self.closings.iter_mut();
+        if let Some(closing) = known.find(|closing| closing.nonce == drain.nonce) {
+            closing.until = closing.until.min(now + drain.hold);
             return DrainAnswer::Drained;
         }
         if self.closings.len() == MOST_CLOSINGS {
@@ -69,6 +75,7 @@ impl Gate {
             nonce: drain.nonce,
             epoch: drain.epoch,
             until: now + drain.hold,
+            least: None,
         });
         DrainAnswer::Drained
     }
@@ -86,13 +93,13 @@ impl Gate {
 
     /// Lets go of closings whose hold is over.
     pub fn expire(&mut self, now: Instant) {
-        self.keep(|closing| now < closing.until);
+        self.keep(|closing| now < closing.opens());
     }
 
     /// Keeps a closed gate closed until then.
     pub fn prolong(&mut self, until: Instant) {
         for closing in &mut self.closings {
-            closing.until = closing.until.max(until);
+            closing.least = closing.least.max(Some(until));
         }
     }
 
@@ -105,13 +112,13 @@ impl Gate {
     /// Whether requests may pass.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
-        self.closings.iter().all(|closing| closing.until <= now)
+        self.closings.iter().all(|closing| closing.opens() <= now)
     }
 
     /// When a closed gate opens by itself.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.closings.iter().map(|closing| closing.until).max()
+        self.closings.iter().map(Closing::opens).max()
     }
 
     fn keep(&mut self, keep: impl Fn(&Closing) -> bool) {
@@ -149,6 +156,29 @@ mod tests {
         );
         assert!(!gate.is_open(later));
         assert!(gate.is_open(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_scaler_that_needs_a_gate_for_less_time_shortens_its_hold_but_not_what_sight_adds_to_it() {
+        let now = any_instant();
+        let mut gate = Gate::default();
+        let (long, short) = (Duration::from_secs(40), Duration::from_secs(6));
+        let question = |hold| Drain {
+            hold,
+            ..drain(1, 4)
+        };
+        gate.drain(question(long), 4, false, now);
+        assert_eq!(
+            gate.drain(question(short), 4, false, now),
+            DrainAnswer::Drained
+        );
+        gate.drain(question(long), 4, false, now);
+        assert_eq!(gate.next(), Some(now + short));
+        gate.prolong(now + long);
+        gate.drain(question(short), 4, false, now);
+        assert_eq!(gate.next(), Some(now + long));
+        assert!(!gate.is_open(now + short));
+        assert!(gate.is_open(now + long));
     }
 
     #[test]

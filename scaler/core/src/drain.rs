@@ -128,6 +128,17 @@ impl Drain {
         self.holds_until
     }
 
+    /// They need not stay closed longer than until then.
+    pub fn hold_no_longer_than(&mut self, until: Instant) {
+        self.holds_until = self.holds_until.min(until);
+    }
+
+    /// When an order is to be told once more.
+    #[must_use]
+    pub fn asks_again(&self) -> Option<Instant> {
+        self.order.map(|order| order.asked + ASK_AGAIN)
+    }
+
     /// When it is to be looked at again, with answers missing.
     #[must_use]
     pub fn due(&self, timeout: Duration) -> Instant {

@@ -210,8 +210,9 @@ pub struct Attempt {
     pub begun: Option<Instant>,
     /// When its pod was first seen with an address.
     pub addressed: Option<Instant>,
-    /// Whether the wake is of our writing: who only joins does not log it.
-    pub ours: bool,
+    /// Our write, and the epoch that it made: who only joins a wake, or finds that another has woken it
+    /// once more, does not tell of it.
+    pub ours: Option<(Write, u64)>,
     /// No write before this.
     pub retry: Option<Instant>,
     /// Writes that did not succeed.
@@ -232,7 +233,7 @@ impl Attempt {
             parked: 0,
             begun: None,
             addressed: None,
-            ours: false,
+            ours: None,
             retry: None,
             tries: 0,
             unanswered: None,
@@ -266,7 +267,25 @@ impl Attempt {
             self.deadline = (now + limit).min(latest).max(self.deadline);
         }
         self.addressed = None;
-        self.ours = false;
+        self.ours = None;
+    }
+
+    /// Whether the objects are as our own write has left them: somebody may have changed the mode by hand
+    /// since, and another scaler woken it, without our having seen anything but its epoch.
+    #[must_use]
+    pub fn is_ours(&self, view: &View) -> bool {
+        let Some((write, epoch)) = &self.ours else {
+            return false;
+        };
+        let sandbox = view.sandbox.as_ref();
+        if write.what == Intent::Bind {
+            let is_bound = view
+                .claim
+                .as_ref()
+                .is_some_and(|claim| claim.epoch == *epoch);
+            return is_bound && sandbox.is_some_and(|sandbox| sandbox.woken.is_none());
+        }
+        sandbox.is_some_and(|sandbox| sandbox.uid == write.uid && sandbox.epoch == *epoch)
     }
 
     /// Its phases, if it is ready `now`.

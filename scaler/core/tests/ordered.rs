@@ -114,6 +114,38 @@ fn a_request_that_comes_meanwhile_waits_and_wakes_it_right_after() {
 }
 
 #[test]
+fn an_order_whose_write_got_no_answer_holds_the_gates_no_longer_than_any_sleep() {
+    let mut world = World::awake();
+    world.order(FORCE);
+    let nonce = world.orders()[0];
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
+    world.pass(seconds(4));
+    world.written(Written::Lost);
+    let holds = |world: &mut World| -> Vec<Duration> {
+        let acts = world.take();
+        let hold = |act: &Act| match act {
+            Act::Drain { hold, .. } => Some(*hold),
+            _ => None,
+        };
+        acts.iter().filter_map(hold).collect()
+    };
+    assert_eq!(holds(&mut world), [seconds(6)], "of the 36 s that are left");
+    world.ask();
+    assert!(world.writes().is_empty(), "it may have been done");
+    world.pass(seconds(1));
+    assert!(
+        holds(&mut world).contains(&seconds(5)),
+        "who missed that is told again"
+    );
+    world.pass(seconds(5));
+    assert!(!world.machine.is_draining());
+    world.see_sandbox(|sandbox| (sandbox.mode, sandbox.epoch) = (Mode::Suspended, 2));
+    world.ask();
+    world.begin(Intent::Restore);
+}
+
+#[test]
 fn a_polite_sleep_under_way_gives_way_to_an_order() {
     let mut world = World::awake();
     world.pass(seconds(30));

@@ -263,6 +263,50 @@ fn who_finds_that_another_woke_it_says_so_and_writes_no_more_however_late_the_wa
     assert!(world.notes().is_empty(), "the wake is the other's to tell");
 }
 
+/// Somebody suspends it by hand, which leaves its epoch, another scaler wakes it, and our watch shows only
+/// what came of it, after our answer or before.
+#[test]
+fn a_wake_of_ours_that_another_wrote_once_more_unseen_is_the_others_to_tell() {
+    for answered_late in [false, true] {
+        let mut world = World::asleep();
+        world.ask();
+        world.begin(Intent::Restore);
+        if answered_late {
+            set(&mut world, Mode::Running, 3);
+        }
+        world.written(Written::Done(2));
+        set(&mut world, Mode::Running, 3);
+        world.settle("pod-1");
+        assert_eq!(world.machine.state(world.now), State::Awake);
+        assert!(world.notes().is_empty(), "{:?}", world.notes());
+    }
+}
+
+#[test]
+fn a_replica_of_our_binding_that_another_woke_since_is_the_others_to_tell() {
+    for woken in [false, true] {
+        let mut world = World::of(View {
+            sandbox: None,
+            claim: Some(claim_view(true)),
+            pod: None,
+            policy: Some(policy()),
+        });
+        world.ask();
+        world.begin(Intent::Bind);
+        world.written(Written::Done(2));
+        world.see(|view| {
+            let claim = view.claim.as_mut().unwrap();
+            (claim.epoch, claim.released) = (2, false);
+            let mut sandbox = sandbox_view(Mode::Running);
+            sandbox.woken = woken.then_some(seconds(1));
+            view.sandbox = Some(sandbox);
+            view.pod = Some(pod("pod-1", true));
+        });
+        assert_eq!(world.machine.state(world.now), State::Awake);
+        assert_eq!(world.notes().len(), usize::from(!woken));
+    }
+}
+
 #[test]
 fn a_wake_of_ours_that_was_put_to_sleep_and_woken_by_another_is_the_others_to_tell() {
     let mut world = World::asleep();

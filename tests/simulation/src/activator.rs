@@ -167,13 +167,18 @@ impl World {
                 };
                 // Who does not see what becomes of it has nothing put to sleep.
                 let drained = sees && slot.entry.drain(drain, now) == DrainAnswer::Drained;
-                // A doubled question does not lengthen the hold, nor does a later Busy open the gate.
+                // A doubled question may shorten the hold and not lengthen it, nor does a later Busy open the gate.
                 slot.drained.retain(|known| now < known.until);
-                if drained && slot.drained.iter().all(|known| known.nonce != drain.nonce) {
+                let until = now + drain.hold;
+                let mut known = slot.drained.iter_mut();
+                let known = known.find(|known| known.nonce == drain.nonce);
+                if let Some(known) = known {
+                    known.until = known.until.min(until);
+                } else if drained {
                     slot.drained.push(Drained {
                         nonce: drain.nonce,
                         at: now,
-                        until: now + drain.hold,
+                        until,
                     });
                 }
                 self.sim.coverage.drains_refused += u64::from(!drained);

@@ -349,8 +349,7 @@ impl World {
                 self.sim.coverage.woke += 1;
                 let is_new = self.woke.insert((Arc::clone(name), uid, epoch));
                 // A replaced object begins its epochs anew.
-                let by_hand = self.replaced.contains_key(name) || self.flipped.contains(name);
-                if !is_new && !by_hand {
+                if !is_new && !self.replaced.contains_key(name) {
                     self.facts.told_twice.push((Arc::clone(name), epoch));
                 }
             }

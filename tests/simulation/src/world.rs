@@ -59,8 +59,6 @@ pub(crate) struct World {
     pub(crate) needs: BTreeMap<Name, Need>,
     /// When operators last replaced an object.
     pub(crate) replaced: BTreeMap<Name, Instant>,
-    /// Targets whose mode was changed by hand.
-    pub(crate) flipped: BTreeSet<Name>,
     /// Wakes that were told to users: target, Sandbox and epoch.
     pub(crate) woke: BTreeSet<(Name, Option<Uid>, u64)>,
     /// What the step at hand did.
@@ -102,7 +100,6 @@ impl World {
             put_to_sleep: BTreeMap::new(),
             needs: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            flipped: BTreeSet::new(),
             woke: BTreeSet::new(),
             facts: Facts::default(),
             last: Vec::new(),

@@ -288,7 +288,7 @@ impl Sandbox {
             let mut attempt = self.begin_attempt(ask.cause, now);
             if under_way && settled {
                 attempt.begun = Some(now);
-                attempt.ours = false;
+                attempt.ours = None;
             }
             self.attempt = Some(Box::new(attempt));
             self.told = None;

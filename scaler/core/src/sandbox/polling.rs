@@ -177,9 +177,6 @@ impl Sandbox {
         self.drains_off = 0;
         self.drain_after = None;
         self.ledger.touch(now);
-        if !attempt.ours {
-            return;
-        }
         let proven = |pod: &PodView| {
             pod.proven_by_ready || self.answered.as_ref() == Some(&pod.uid) || attempt.parked == 0
         };
@@ -192,6 +189,9 @@ impl Sandbox {
     }
 
     pub(super) fn note_woke(&mut self, attempt: &Attempt, now: Instant) {
+        if !attempt.is_ours(&self.view) {
+            return;
+        }
         let woke = attempt.woke(now);
         self.woke = Some(Box::new((now, woke)));
         self.acts.push(Act::Note(Note::Woke(woke)));
@@ -258,6 +258,15 @@ impl Sandbox {
         }
     }
 
+    /// Tells an order once more when it is time: who had something in flight may have nothing by now, and who
+    /// was told to hold its gate for all its grace may need to no longer.
+    pub(super) fn tell_order_again(&mut self, now: Instant) {
+        let is_due = |drain: &mut Box<Drain>| drain.ask_again(now);
+        if self.drain.as_mut().is_some_and(is_due) {
+            self.tell_drain(now);
+        }
+    }
+
     /// Takes a drain one step on, or calls it off.
     fn advance_drain<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) {
         if let Some(until) = self.settling {
@@ -268,6 +277,8 @@ impl Sandbox {
                 // when its activator can see what it opens to.
                 self.settling = None;
                 self.leave_drain(Ending::NotWritten, now);
+            } else {
+                self.tell_order_again(now);
             }
             return;
         }
@@ -291,15 +302,7 @@ impl Sandbox {
             }
             // Also while the write waits for its turn: a gate that was lost since keeps it from going.
             Standing::Off(ending) => self.call_off_sleep(ending, now),
-            Standing::Asking => {
-                if self
-                    .drain
-                    .as_mut()
-                    .is_some_and(|drain| drain.ask_again(now))
-                {
-                    self.tell_drain(now);
-                }
-            }
+            Standing::Asking => self.tell_order_again(now),
             Standing::Drained => {
                 if let Some(write) = self.sleep_write(reason) {
                     self.queue(write);
@@ -400,6 +403,7 @@ impl Sandbox {
             .filter(|_| !writing && self.settling.is_none() && self.writing.is_none());
         let drain = drain.map(|drain| drain.due(self.rules.drain_timeout));
         let attempt = attempt.map(|attempt| attempt.ends());
+        let settling = self.drain.as_ref().filter(|_| self.settling.is_some());
         [
             attempt,
             self.follows_until().filter(|at| *at > now),
@@ -410,6 +414,7 @@ impl Sandbox {
             self.ready_counts_from(now),
             drain,
             self.settling,
+            settling.and_then(|drain| drain.asks_again()),
             self.believes_until(),
             self.calm_from(now),
         ]

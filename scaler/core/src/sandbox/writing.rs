@@ -65,14 +65,14 @@ impl Sandbox {
             }
         }
         if writing.write.what.is_wake() {
-            self.wake_written(fate, now);
+            self.wake_written(&writing.write, fate, now);
         } else {
             self.sleep_written(fate, now);
         }
         self.refresh(now);
     }
 
-    fn wake_written(&mut self, fate: &Written, now: Instant) {
+    fn wake_written(&mut self, write: &Write, fate: &Written, now: Instant) {
         let Some(attempt) = &mut self.attempt else {
             // It came too late for everyone who had asked; but it is on its way up for who asks again.
             return;
@@ -80,7 +80,10 @@ impl Sandbox {
         match fate {
             Written::Done(_) | Written::Overtaken(_) => {
                 attempt.begun = Some(now);
-                attempt.ours = matches!(fate, Written::Done(_));
+                attempt.ours = match fate {
+                    Written::Done(epoch) => Some((write.clone(), *epoch)),
+                    _ => None,
+                };
                 self.told = None;
                 self.tell_waking(now);
             }
@@ -115,10 +118,20 @@ impl Sandbox {
     fn sleep_written(&mut self, fate: &Written, now: Instant) {
         match fate {
             Written::Done(_) => self.fell_asleep(now),
-            // The gates stay closed until it is certain that the write will not be done any more.
+            // The gates stay closed until it is certain that the write will not be done any more, and what
+            // became of it was to be seen; those of an order would for all its grace.
             Written::Lost => {
-                let gates = self.drain.as_ref().map(|drain| drain.holds_until());
-                self.settling = gates.map(|gates| gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
+                let sure = now
+                    + self
+                        .rules
+                        .drain_hold
+                        .saturating_sub(self.rules.write_timeout);
+                if let Some(drain) = &mut self.drain {
+                    drain.hold_no_longer_than(sure);
+                    let gates = drain.holds_until();
+                    self.settling = Some(gates.checked_sub(GATE_MARGIN).unwrap_or(gates));
+                }
+                self.tell_order_again(now);
             }
             Written::Conflict
             | Written::Overtaken(_)

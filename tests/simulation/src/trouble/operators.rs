@@ -74,7 +74,6 @@ impl World {
             }
             2 | 3 => {
                 counts.hand_flips += 1;
-                self.flipped.insert(Arc::clone(&target));
                 let mode = if sandbox.mode == Mode::Running {
                     Mode::Suspended
                 } else {
