@@ -35,25 +35,33 @@ pub(crate) enum Failure {
 
 /// Opens a TCP connection. It ends by itself once the pod's kernel has confirmed nothing for `silence`: a
 /// node that died says no word. To the kernel a pod that does not read is silent too, so `silence` must not be
-/// shorter than the time that a pod may leave a body unread.
-pub(crate) async fn dial(address: SocketAddr, silence: Duration) -> Result<TcpStream, Failure> {
+/// shorter than the time that a pod may leave a body unread; without one only the pod's kernel has to answer,
+/// for what may be left unread without end.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    silence: Option<Duration>,
+) -> Result<TcpStream, Failure> {
     let stream = match timeout(ATTEMPT, TcpStream::connect(address)).await {
         Ok(outcome) => outcome.map_err(classify)?,
         Err(_) => return Err(Failure::Unreachable(ErrorKind::TimedOut.into())),
     };
     // A request head and its body are written apart; waiting for an ACK in between costs 40 ms.
     stream.set_nodelay(true).map_err(Failure::Local)?;
-    watch_over(&stream, silence.max(DEAD_AFTER)).map_err(|errno| Failure::Local(errno.into()))?;
+    let silence = silence.map(|silence| silence.max(DEAD_AFTER));
+    watch_over(&stream, silence).map_err(|errno| Failure::Local(errno.into()))?;
     Ok(stream)
 }
 
-fn watch_over(stream: &TcpStream, silence: Duration) -> nix::Result<()> {
-    // The kernel takes a signed number.
-    let most = i32::MAX.unsigned_abs();
-    let millis = u32::try_from(silence.as_millis()).unwrap_or(most).min(most);
+fn watch_over(stream: &TcpStream, silence: Option<Duration>) -> nix::Result<()> {
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE)?;
     setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL)?;
+    let Some(silence) = silence else {
+        return Ok(());
+    };
+    // The kernel takes a signed number.
+    let most = i32::MAX.unsigned_abs();
+    let millis = u32::try_from(silence.as_millis()).unwrap_or(most).min(most);
     setsockopt(stream, sockopt::TcpUserTimeout, &millis)
 }
 
@@ -87,7 +95,7 @@ mod tests {
         let silent = tokio::net::TcpSocket::new_v4().unwrap();
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = silent.local_addr().unwrap();
-        let failure = dial(address, Duration::ZERO).await;
+        let failure = dial(address, None).await;
         assert!(matches!(failure, Err(Failure::Refused(_))));
     }
 
@@ -101,7 +109,9 @@ mod tests {
             (300, 300_000),
             (u64::MAX, i32::MAX.unsigned_abs()),
         ] {
-            let stream = dial(address, Duration::from_secs(silence)).await.unwrap();
+            let stream = dial(address, Some(Duration::from_secs(silence)))
+                .await
+                .unwrap();
             assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
             assert_eq!(
                 getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(),

@@ -151,7 +151,9 @@ impl Upstream {
         let started = Instant::now();
         // Before the dial: a pod that leaves meanwhile must find this connection.
         let life = self.life(&endpoint.pod);
-        let stream = dial(endpoint.address, endpoint.silence).await?;
+        // In a tunnel an end may leave unread what it likes.
+        let silence = Some(endpoint.silence).filter(|_| !is_upgrade);
+        let stream = dial(endpoint.address, silence).await?;
         // An upgrade is a thing of HTTP/1.1; servers of h2c speak that as well.
         let speaks_h2 = endpoint.h2c && !is_upgrade;
         let mut sender = Sender::handshake(stream, speaks_h2, &life, &self.tasks)

@@ -68,7 +68,7 @@ async fn who_waited_is_told_when_to_ask_again_and_who_asks_again_joins_until_it_
 #[tokio::test]
 async fn without_a_probe_a_port_that_listens_late_is_no_bad_gateway() {
     let mut config = Config::default();
-    config.unmanaged.wake_deadline = Duration::from_millis(300);
+    config.unmanaged.wake_deadline = Duration::from_secs(3);
     let mut world = World::with(config);
     world.sandbox("alice", 1, OperatingMode::Suspended);
     let (socket, address) = silent();

@@ -16,6 +16,8 @@ use crate::upstream::Life;
 /// How long a client may go on sending after its sandbox has ended: it may be in the middle of a message,
 /// and a connection closed over unread bytes is reset, which overtakes what the client has yet to read.
 const REST: Duration = Duration::from_secs(5);
+/// How long a client may take to read what its sandbox said last.
+const HEARING: Duration = Duration::from_secs(60);
 
 /// What a tunnel hangs on beside its two ends.
 pub(super) struct Ties<'a> {
@@ -84,7 +86,8 @@ where
         return;
     }
     let (code, reason) = departure(ties.pulse.slot(), ties.pod);
-    if down.close(&close(code, reason, None)).await.is_err() {
+    let last_frame = close(code, reason, None);
+    if !matches!(timeout(HEARING, down.close(&last_frame)).await, Ok(Ok(()))) {
         return;
     }
     let rest = listen(up, ties.pulse);

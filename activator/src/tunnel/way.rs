@@ -10,6 +10,8 @@ use crate::slot::Pulse;
 
 /// Bytes in flight per direction: enough for a message or two, little enough for thousands of tunnels.
 const BUFFER: usize = 8 * 1024;
+/// Buffers copied in a row before the other direction has a turn, where both ends are always ready.
+const TURN: usize = 16;
 
 /// Copies from one end to the other.
 pub(super) struct Way<R, W> {
@@ -60,7 +62,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
 
     /// Copies to the end of either side. What is more than a heartbeat counts before it goes on.
     pub(super) async fn run(&mut self, pulse: &Pulse) -> Over {
+        let mut copied: usize = 0;
         while self.over.is_none() {
+            copied = copied.wrapping_add(1);
+            if copied.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
             if self.write_up_to(self.end).await.is_err() {
                 self.over = Some(Over::Unheard);
                 continue;

@@ -124,7 +124,7 @@ async fn what_is_refused_is_refused_in_the_words_of_grpc() {
     let request = late.body(Empty::new().boxed()).unwrap();
     let response = soon("answer", sender.send_request(request)).await.unwrap();
     let (status, message) = refusal(&response);
-    let text = "Timed out waiting for the backend sandbox: bob (after 0.2 s";
+    let text = "Timed out waiting for the backend sandbox: bob (after 0.2";
     assert!(
         status == "4" && message.starts_with(text),
         "{status} {message}"

@@ -34,8 +34,9 @@ async fn rest(mut stream: TcpStream) -> Answer {
 
 #[tokio::test]
 async fn an_upload_may_take_longer_than_the_response() {
+    let limit = Duration::from_secs(2);
     let (edge, agent) = (
-        edge(crate::support::SOON, SHORT).await,
+        edge(crate::support::SOON, limit).await,
         Agent::start().await,
     );
     edge.awake("alice", &agent).await;
@@ -43,7 +44,7 @@ async fn an_upload_may_take_longer_than_the_response() {
     let head = post("/count", "content-length: 5\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..5 {
-        tokio::time::sleep(SHORT).await;
+        tokio::time::sleep(limit / 4).await;
         stream.write_all(b"x").await.unwrap();
     }
     assert_eq!(ok(&rest(stream).await), "5");
@@ -121,7 +122,8 @@ async fn a_sandbox_that_does_not_read_is_told_from_a_client_that_does_not_send()
 
 #[tokio::test]
 async fn the_wait_for_100_continue_counts_against_nobody() {
-    let edge = edge(SHORT, SHORT).await;
+    let limit = Duration::from_millis(900);
+    let edge = edge(limit, limit).await;
     // A server that does not know Expect: the body is let go after a second, more than either limit.
     let agent = Agent::raw(|mut stream| async move {
         read_head(&mut stream).await;
@@ -153,11 +155,16 @@ async fn the_time_that_a_client_gives_bounds_each_step_up_to_the_head() {
     let of_alice = "Timed out waiting for the backend sandbox: alice";
     let answer = soon("answer", ask("content-length: 0\r\n")).await;
     assert_eq!(answer.status, 504);
-    let text = format!("{of_alice} (after 0.25 s: it has the request and has not answered)");
-    assert_eq!(answer.detail(), text);
+    let is_told = |detail: &str, of: &str| {
+        // How long that was is measured, and a busy machine is late.
+        let told = detail.strip_prefix(of_alice);
+        told.is_some_and(|told| told.starts_with(" (after ") && told.ends_with(of))
+    };
+    let of = " s: it has the request and has not answered)";
+    assert!(is_told(&answer.detail(), of), "{answer:?}");
     let answer = soon("body", ask("content-length: 2\r\n")).await;
-    let text = format!("{of_alice} (after 0.25 s: the body of the request was still on its way)");
-    assert_eq!(answer.detail(), text);
+    let of = " s: the body of the request was still on its way)";
+    assert!(is_told(&answer.detail(), of), "{answer:?}");
 
     // A port whose backlog is full takes no connection and refuses none, as a node that died.
     let socket = TcpSocket::new_v4().unwrap();
@@ -176,8 +183,11 @@ async fn the_time_that_a_client_gives_bounds_each_step_up_to_the_head() {
     edge.pod("alice", Some(pod("alice", address, false))).await;
     edge.known().await;
     let answer = soon("connection", ask("content-length: 0\r\n")).await;
-    let text = format!("{of_alice} (after 0.25 s: its pod has not taken the connection)");
-    assert_eq!((answer.status, answer.detail()), (504, text));
+    let of = " s: its pod has not taken the connection)";
+    assert!(
+        answer.status == 504 && is_told(&answer.detail(), of),
+        "{answer:?}"
+    );
     crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
 

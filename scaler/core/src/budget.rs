@@ -50,6 +50,8 @@ pub struct Budget<T> {
     taken: usize,
     left: usize,
     turn: usize,
+    /// What was taken last was a mark.
+    marked: bool,
     /// When many of our own were last under way.
     crowded: Option<Instant>,
     /// Time in which one token grows.
@@ -71,6 +73,7 @@ impl<T> Budget<T> {
             taken: 0,
             left: 0,
             turn: (TURN.as_secs() as usize).saturating_mul(rate.max(1) as usize),
+            marked: false,
             crowded: None,
             grain: Duration::from_secs(1) / rate.max(1),
             burst: burst.max(1),
@@ -110,13 +113,27 @@ impl<T> Budget<T> {
         let is_wake = at.is_some() || !self.queues[Class::Wake as usize].is_empty();
         let write = match at {
             Some(_) => self.rest.pop_front().map(|(_, write)| write),
-            None => {
-                let mut queues = self.queues.iter_mut().take(last as usize + 1);
-                queues.find_map(VecDeque::pop_front)
-            }
+            None => self.first(last),
         }?;
         self.left = self.left.saturating_sub(usize::from(is_wake));
         self.tokens -= 1;
+        Some(write)
+    }
+
+    /// What goes next of the classes down to `last`. Marks and sleeps take turns: leases that are set without
+    /// end leave sleeps theirs.
+    fn first(&mut self, last: Class) -> Option<T> {
+        let is_turn_of_sleeps =
+            self.marked && last >= Class::Sleep && self.queues[Class::Wake as usize].is_empty();
+        self.marked = false;
+        if is_turn_of_sleeps && let Some(sleep) = self.queues[Class::Sleep as usize].pop_front() {
+            return Some(sleep);
+        }
+        let classes = self.queues.iter_mut().take(last as usize + 1);
+        let (class, write) = classes
+            .enumerate()
+            .find_map(|(class, queue)| Some((class, queue.pop_front()?)))?;
+        self.marked = class == Class::Mark as usize;
         Some(write)
     }
 
@@ -294,5 +311,27 @@ mod tests {
         (0..10).for_each(|write| budget.push(Class::Sleep, write));
         let later = start + Duration::from_secs(3600);
         assert_eq!(std::iter::from_fn(|| budget.pop(later)).count(), 2);
+    }
+
+    #[test]
+    fn marks_without_end_leave_sleeps_their_turns() {
+        let now = Instant::now();
+        let mut budget = Budget::new(50, 100, now);
+        for n in 0..10 {
+            budget.push(Class::Mark, ("mark", n));
+            budget.push(Class::Sleep, ("sleep", n));
+        }
+        let taken: Vec<_> = (0..6).filter_map(|_| budget.pop(now)).collect();
+        let expected = [
+            ("mark", 0),
+            ("sleep", 0),
+            ("mark", 1),
+            ("sleep", 1),
+            ("mark", 2),
+            ("sleep", 2),
+        ];
+        assert_eq!(taken, expected);
+        budget.push(Class::Wake, ("wake", 0));
+        assert_eq!(budget.pop(now), Some(("wake", 0)));
     }
 }

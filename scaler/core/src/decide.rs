@@ -200,9 +200,9 @@ fn decide_awake(
 ) -> Decision {
     let hurry = hurry(seen, since, starting);
     // A wake of ours that failed is taken back even where nothing governs the sandbox, and so is obeyed who
-    // forces a sleep.
+    // orders a sleep.
     let taken_back = hurry == Some(SleepReason::WakeFailed);
-    let ungoverned = taken_back || hurry == Some(SleepReason::Forced);
+    let ungoverned = taken_back || hurry.is_some_and(SleepReason::is_order);
     let Some(policy) = seen.policy.or_else(|| ungoverned.then(Policy::default)) else {
         return stay(Why::Unmanaged);
     };

@@ -12,7 +12,7 @@ use crate::support::http::{Reply, open};
 use crate::support::instances::answered_by;
 use crate::support::manifests::{Agent, policy};
 use crate::support::objects::{Kind, uid_of};
-use crate::support::within;
+use crate::support::{until, within};
 
 /// A request with these headers and none of a router's besides.
 async fn ask(cluster: &Cluster, headers: &[(&str, &str)]) -> Reply {
@@ -73,14 +73,20 @@ async fn headers_that_the_router_refuses_are_refused_in_its_words_and_wake_nobod
 async fn a_port_on_which_nobody_listens_is_a_502_with_the_routers_body() {
     let cluster = Cluster::start().await;
     // While a pod is young its port may yet be opened: as long as its wake may take.
-    let spec = json!({"cooldownPeriod": 3600, "wake": {"deadline": 5}});
+    let wake = json!({"deadline": 5, "progressDeadlineSeconds": 5});
+    let spec = json!({"cooldownPeriod": 3600, "wake": wake});
     cluster.create(policy(spec)).await;
     cluster.create(Agent::awake("alice").sandbox()).await;
     cluster.await_mode("alice", "Running").await;
-    let mut request = sdk(&cluster, Method::GET, "alice", "/", Empty::<Bytes>::new());
-    let unused = http::HeaderValue::from_static("9999");
-    request.headers_mut().insert("x-sandbox-port", unused);
-    let reply = cluster.door(0).send(request).await.unwrap();
+    cluster.get("alice", "/").await.ok();
+    let reply = until("the end of its youth", || async {
+        let mut request = sdk(&cluster, Method::GET, "alice", "/", Empty::<Bytes>::new());
+        let unused = http::HeaderValue::from_static("9999");
+        request.headers_mut().insert("x-sandbox-port", unused);
+        let reply = cluster.door(0).send(request).await.unwrap();
+        (reply.status != 503).then_some(reply)
+    })
+    .await;
     assert_eq!(reply.status, 502, "{reply:?}");
     assert_eq!(reply.header("content-type"), "application/json");
     assert_eq!(
