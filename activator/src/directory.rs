@@ -261,9 +261,9 @@ impl Projector {
             }
         };
         if is_new {
+            slot.count_on(self.namespaces.add(key.namespace()));
             shard.targets.write().insert(key.clone(), Arc::clone(&slot));
             self.metrics.targets.inc();
-            self.namespaces.add(key.namespace());
         }
         let own = target.sandbox.map(|(own, _)| own).filter(|own| own != key);
         let names = [Some(key.clone()), own.clone()];

@@ -1,10 +1,14 @@
 //! What the activator counts. No label holds a sandbox, or any text a stranger sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 mod code;
+mod latency;
+mod series;
 
 pub(crate) use code::CodeLabel;
+use latency::Latency;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use reveille_activator_core::lot::Ending;
+pub(crate) use series::Series;
 
 /// All metrics of one activator; cloning shares them.
 #[derive(Clone, Debug)]
@@ -29,9 +34,11 @@ pub struct Metrics {
     refused: Family<ReasonLabels, Counter>,
     drains: Family<DrainLabels, Counter>,
     /// As upstream's router: requests by method, status and namespace.
-    pub(crate) requests: Family<RequestLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
     /// As upstream's router: seconds from the request's head to the response's last byte.
-    pub(crate) request_duration: Family<NamespaceLabels, Histogram, fn() -> Histogram>,
+    request_duration: Family<NamespaceLabels, Latency>,
+    /// Of requests to no sandbox that exists.
+    pub(crate) strangers: Arc<Series>,
     /// As upstream's router: requests being served.
     pub(crate) inflight: Gauge,
     /// As upstream's router: failures towards pods.
@@ -44,11 +51,11 @@ pub struct Metrics {
 
 /// Labels of a finished request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RequestLabels {
-    pub(crate) method: MethodLabel,
-    pub(crate) code: CodeLabel,
+struct RequestLabels {
+    method: MethodLabel,
+    code: CodeLabel,
     /// Namespace of an existing sandbox, else empty.
-    pub(crate) sandbox_namespace: String,
+    sandbox_namespace: String,
 }
 
 /// The namespace of an existing sandbox.
@@ -66,22 +73,29 @@ pub(crate) struct UpstreamErrorLabels {
 
 /// Methods that have a label of their own; a client can invent any number of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MethodLabel(&'static str);
+pub(crate) struct MethodLabel(usize);
 
 impl MethodLabel {
+    /// How many there are.
+    const COUNT: usize = Self::KNOWN.len() + 1;
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
     ];
     const OTHER: &str = "OTHER";
 
     pub(crate) fn of(method: &http::Method) -> Self {
-        let known = Self::KNOWN.into_iter();
-        let mut known = known.filter(|known| *known == method.as_str());
-        Self(known.next().unwrap_or(Self::OTHER))
+        let mut known = Self::KNOWN.iter();
+        let known = known.position(|known| *known == method.as_str());
+        Self(known.unwrap_or(Self::KNOWN.len()))
     }
 
     fn all() -> impl Iterator<Item = Self> {
-        Self::KNOWN.into_iter().chain([Self::OTHER]).map(Self)
+        (0..Self::COUNT).map(Self)
+    }
+
+    /// Its place among them.
+    const fn index(self) -> usize {
+        self.0
     }
 }
 
@@ -90,7 +104,10 @@ impl EncodeLabelValue for MethodLabel {
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
-        self.0.encode(encoder)
+        Self::KNOWN
+            .get(self.0)
+            .unwrap_or(&Self::OTHER)
+            .encode(encoder)
     }
 }
 
@@ -235,7 +252,8 @@ impl Metrics {
             refused: Family::default(),
             drains: Family::default(),
             requests: Family::default(),
-            request_duration: Family::new_with_constructor(request_buckets),
+            request_duration: Family::default(),
+            strangers: Arc::new(Series::of("")),
             inflight: Gauge::default(),
             upstream_errors: Family::default(),
             upstream_retries: Family::default(),
@@ -329,13 +347,5 @@ impl Metrics {
 fn wait_buckets() -> Histogram {
     Histogram::new([
         0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0,
-    ])
-}
-
-/// From a warm hop to a long model call.
-fn request_buckets() -> Histogram {
-    Histogram::new([
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-        300.0,
     ])
 }

@@ -148,7 +148,7 @@ impl Proxy {
         target.wait = target.wait.into_iter().chain(deadline).min();
         let wait = Wait::begin(target.wait);
         let (slot, only) = find(&self.activator.directory, &target).await?;
-        tally.found(&target.key);
+        tally.found(&target.key, slot.series());
         let activity = slot.begin().by(way::caller(way.client));
         let activity = activity.asks(&parts.method, &parts.uri, switch.is_some());
 

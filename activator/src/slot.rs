@@ -12,20 +12,20 @@ use reveille_activator_core::activity::Seen;
 use reveille_activator_core::entry::{Arrival, Entry, Outcome, Role, Step};
 use reveille_activator_core::gate::{Drain, DrainAnswer};
 use reveille_activator_core::lot::TicketId;
-use reveille_activator_core::past::Past;
 use reveille_activator_core::view::{DenialKind, Pod, Sight, State, View};
 use reveille_crds::SandboxKey;
-use reveille_crds::change::PodFacts;
-use reveille_crds::scaled_sandbox::{Authorization, HostHeader, Protocol, Readiness};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
+use crate::metrics::Series;
 use crate::parking::{Grant, Refusal};
 use crate::sight;
 
 mod activity;
+mod facts;
 
 pub(crate) use activity::{Activity, Pulse};
+pub(crate) use facts::{Facts, HttpFacts};
 
 /// Where a request is sent: one port of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,41 +52,6 @@ pub(crate) type Waiter = oneshot::Sender<Result<Grant, Refusal>>;
 /// Slots that have something new to report; each is in here once at most.
 pub(crate) type Dirty = Mutex<Vec<Arc<Slot>>>;
 
-/// What the shell knows of a target beside what its machine decides on.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    pub(crate) sandbox_uid: Option<Arc<str>>,
-    pub(crate) pod: Option<Arc<PodFacts>>,
-    pub(crate) readiness: Readiness,
-    pub(crate) websocket_idle: Duration,
-    /// Time without bytes after which a response stops counting; `None` is never.
-    pub(crate) stream_idle: Option<Duration>,
-    pub(crate) http: HttpFacts,
-    /// How long the wakes of its policy took lately.
-    pub(crate) past: Arc<Mutex<Past>>,
-    /// Why its pod does not come up, as far as the watch knows: one sentence.
-    pub(crate) trouble: Option<Arc<str>>,
-    /// Its only container ports, where no other can be reached.
-    pub(crate) ports: Option<Arc<[u16]>>,
-    /// The watch itself says that no wake helps.
-    pub(crate) is_blocked: bool,
-    /// The target is no more; whoever still holds this slot is told so.
-    pub(crate) is_gone: bool,
-}
-
-/// How requests are spoken to a sandbox, as its policy says, or the settings where it has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Default))]
-pub(crate) struct HttpFacts {
-    pub(crate) protocol: Protocol,
-    /// Longest time from the request's last byte to the response's head.
-    pub(crate) response_timeout: Duration,
-    /// Longest time without a byte of the request's body while it is being sent.
-    pub(crate) idle_timeout: Duration,
-    pub(crate) host: HostHeader,
-    pub(crate) authorization: Authorization,
-}
-
 /// One target.
 pub(crate) struct Slot {
     key: SandboxKey,
@@ -102,6 +67,8 @@ pub(crate) struct Slot {
 struct Inner {
     entry: Entry<Waiter>,
     facts: Arc<Facts>,
+    /// What its requests count on, while it is in the directory.
+    series: Option<Arc<Series>>,
     /// A task polls the entry.
     has_task: bool,
     /// What the request that began the wake asks for.
@@ -137,6 +104,7 @@ impl Slot {
         let inner = Inner {
             entry,
             facts: Arc::new(facts),
+            series: None,
             has_task: false,
             asker: None,
             ports: Vec::new(),
@@ -149,6 +117,16 @@ impl Slot {
             dirty,
             sight,
         })
+    }
+
+    /// It is in the directory now, and its requests count on this.
+    pub(crate) fn count_on(&self, series: Arc<Series>) {
+        self.state.lock().series = Some(series);
+    }
+
+    /// What its requests count on.
+    pub(crate) fn series(&self) -> Option<Arc<Series>> {
+        self.state.lock().series.clone()
     }
 
     /// A wake begins with a request that asks for this.

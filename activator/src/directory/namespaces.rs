@@ -1,8 +1,9 @@
 //! How many targets each namespace has: one without any leaves no metric behind.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Series};
 
 /// Namespaces that were forgotten and are forgotten once more: requests that outlived their sandbox are
 /// counted when they end, be it after it was gone.
@@ -11,24 +12,26 @@ const LATE: usize = 256;
 /// Targets by namespace.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
-    targets: HashMap<Box<str>, usize>,
+    targets: HashMap<Box<str>, (usize, Arc<Series>)>,
     late: VecDeque<Box<str>>,
 }
 
 impl Namespaces {
-    /// One more target there.
-    pub(super) fn add(&mut self, namespace: &str) {
-        match self.targets.get_mut(namespace) {
-            Some(count) => *count += 1,
-            None => {
-                self.targets.insert(namespace.into(), 1);
-            }
+    /// One more target there; answers what its requests count on.
+    pub(super) fn add(&mut self, namespace: &str) -> Arc<Series> {
+        if let Some((count, series)) = self.targets.get_mut(namespace) {
+            *count += 1;
+            return Arc::clone(series);
         }
+        let series = Arc::new(Series::of(namespace));
+        let first = (1, Arc::clone(&series));
+        self.targets.insert(namespace.into(), first);
+        series
     }
 
     /// One target less there; the last one takes the series of its namespace with it.
     pub(super) fn remove(&mut self, namespace: &str, metrics: &Metrics) {
-        let Some(count) = self.targets.get_mut(namespace) else {
+        let Some((count, _)) = self.targets.get_mut(namespace) else {
             return;
         };
         *count -= 1;

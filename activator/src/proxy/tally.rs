@@ -11,7 +11,7 @@ use crate::Activator;
 use crate::body::Body;
 use crate::error::{Awaited, Error};
 use crate::metrics::{
-    CodeLabel, MethodLabel, NamespaceLabels, RequestLabels, UpstreamErrorLabels, UpstreamReason,
+    CodeLabel, MethodLabel, NamespaceLabels, Series, UpstreamErrorLabels, UpstreamReason,
 };
 
 /// The code of a request whose client left before its answer, as nginx counts it.
@@ -25,6 +25,7 @@ pub(crate) struct Tally {
     code: u16,
     /// Set once the sandbox is known to exist: a stranger's words make no label.
     sandbox: Option<SandboxKey>,
+    series: Option<Arc<Series>>,
     /// Method and target as the client wrote them, if the log wants to know.
     line: Option<Box<str>>,
 }
@@ -39,13 +40,15 @@ impl Tally {
             method: MethodLabel::of(request.method()),
             code: CLIENT_LEFT,
             sandbox: None,
+            series: None,
             line: enabled!(Level::DEBUG).then(line),
         }
     }
 
-    /// The request is for this sandbox, which exists.
-    pub(super) fn found(&mut self, sandbox: &SandboxKey) {
+    /// The request is for this sandbox, which exists, and counts on these series.
+    pub(super) fn found(&mut self, sandbox: &SandboxKey, series: Option<Arc<Series>>) {
         self.sandbox = Some(sandbox.clone());
+        self.series = series;
     }
 
     /// The sandbox that the request is for, once it is known to exist.
@@ -99,20 +102,8 @@ impl Drop for Tally {
         }
         let metrics = &self.activator.metrics;
         metrics.inflight.dec();
-        let sandbox_namespace = self.namespace();
-        let labels = NamespaceLabels {
-            sandbox_namespace: sandbox_namespace.clone(),
-        };
-        metrics
-            .request_duration
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
-        let labels = RequestLabels {
-            method: self.method,
-            code: CodeLabel::of(self.code),
-            sandbox_namespace,
-        };
-        metrics.requests.get_or_create(&labels).inc();
+        let series = self.series.as_ref().unwrap_or(&metrics.strangers);
+        series.served(metrics, self.method, CodeLabel::of(self.code), took);
     }
 }
 
