@@ -148,6 +148,12 @@ impl Drain {
         order.unwrap_or(self.started + timeout)
     }
 
+    /// Whether what is in flight has had its grace; without an order it has none.
+    #[must_use]
+    pub fn is_grace_over(&self, now: Instant) -> bool {
+        self.order.is_none_or(|order| now >= order.done)
+    }
+
     /// Whether an order is to be told once more: who had something in flight may have nothing by now.
     pub fn ask_again(&mut self, now: Instant) -> bool {
         let due = |order: &&mut Order| now >= order.asked + ASK_AGAIN;

@@ -168,6 +168,36 @@ fn who_is_silent_keeps_nobody_from_obeying_but_another_leader_does() {
 }
 
 #[test]
+fn what_may_be_in_flight_where_nobody_is_heard_has_its_grace() {
+    let mut world = World::awake();
+    world.pass_in_silence(seconds(10));
+    world.order(FORCE);
+    let nonce = world.orders()[0];
+    world.reply(nonce, true);
+    world.pass_in_silence(GRACE - Duration::from_millis(1));
+    assert!(
+        world.writes().is_empty(),
+        "one of them may not have heard it"
+    );
+    world.pass_in_silence(Duration::from_millis(1));
+    world.begin(Intent::Suspend);
+}
+
+#[test]
+fn an_activator_that_restarts_while_an_order_waits_for_its_turn_is_asked_first() {
+    let mut world = World::awake();
+    world.order(FORCE);
+    let nonce = world.orders()[0];
+    world.reply(nonce, true);
+    let waiting = world.writes().pop().unwrap();
+    world.restart_activator("another start");
+    assert!(!world.begin_write(&waiting));
+    world.pass(seconds(1));
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
+}
+
+#[test]
 fn what_is_held_awake_is_not_forced() {
     let mut world = World::awake();
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Awake));

@@ -165,8 +165,9 @@ impl World {
                 let Some(slot) = activator.slots.get_mut(&target) else {
                     return self.answer_drain(index, target, drain.nonce, false);
                 };
-                // Who does not see what becomes of it has nothing put to sleep.
-                let drained = sees && slot.entry.drain(drain, now) == DrainAnswer::Drained;
+                // Who does not see what becomes of it has nothing put to sleep, unless that is ordered.
+                let drained =
+                    (sees || drain.order) && slot.entry.drain(drain, now) == DrainAnswer::Drained;
                 // A doubled question may shorten the hold and not lengthen it, nor does a later Busy open the gate.
                 slot.drained.retain(|known| now < known.until);
                 let until = now + drain.hold;

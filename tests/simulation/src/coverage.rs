@@ -72,6 +72,8 @@ coverage! {
     replaced,
     /// Holds and leases asked for in bulk.
     marks,
+    /// Those of them that too many waited for already.
+    marks_refused,
     /// Wakes told to users.
     woke,
     /// Wakes of what a release had put to sleep, before its claim was deleted.

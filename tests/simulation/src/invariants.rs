@@ -56,7 +56,7 @@ pub enum Invariant {
     EpochRises,
     /// 19. A wake is told once.
     ToldOnce,
-    /// 20. No wake waits for its turn longer than its turn and those before it take at the rate.
+    /// 20. No wake waits for its turn longer than those before it take at the rate.
     WakesGoFirst,
 }
 

@@ -75,13 +75,15 @@ pub enum Mutant {
     EpochKept,
     /// Who finds that another has woken it takes that for its own doing.
     OthersWakeTold,
-    /// Holds and leases go before wakes, however many they are.
+    /// Holds and leases go before wakes.
     MarksAsWakes,
+    /// What is in flight when a sleep is ordered has no time to end.
+    GraceSkipped,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -118,6 +120,7 @@ impl Mutant {
         Self::EpochKept,
         Self::OthersWakeTold,
         Self::MarksAsWakes,
+        Self::GraceSkipped,
     ];
 
     /// The invariant that it breaks.
@@ -128,6 +131,7 @@ impl Mutant {
             Self::WakesNotRepeated => Invariant::WaitersAreHeard,
             Self::WakePerAsk => Invariant::OneWakeForAll,
             Self::DrainForged
+            | Self::GraceSkipped
             | Self::LostSleepLeft
             | Self::SandboxLeftAwake
             | Self::MarkIgnored => Invariant::NoSleepInUse,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use reveille_activator_core::view::Limits as CoreLimits;
 use reveille_scaler_core::election::Timing;
+use reveille_scaler_core::sandbox::Rules;
 use reveille_scaler_core::view::{Policy, Strategy};
 
 use crate::objects::Name;
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) trouble: Trouble,
     /// Until then there are faults and load.
     pub(crate) storm: Duration,
+    /// What is in flight when a sleep is ordered has so long to end.
+    pub(crate) grace: Duration,
     /// Nothing goes wrong at all.
     pub(crate) calm: bool,
 }
@@ -170,6 +173,7 @@ impl Plan {
                 Trouble::of(rng)
             },
             storm: pick_ms(rng, &[15_000, 30_000, 60_000, 120_000]),
+            grace: Rules::default().order_grace,
             calm,
         }
     }
@@ -180,11 +184,15 @@ impl Plan {
         LETTERS[number].into()
     }
 
-    /// Every fourth plan that is not calm has slow starters. Drawn apart, so that a seed stays the plan it was.
+    /// Every fourth plan that is not calm has slow starters, and in every second the grace of an order is over
+    /// before its operator takes it back. Drawn apart, so that a seed stays the plan it was.
     pub(crate) fn slow_down(&mut self, seed: u64) {
         let mut rng = Rng::with_seed(!seed);
         if !self.calm && rng.u8(..4) == 0 {
             self.pods.slow = 0.4;
+        }
+        if rng.bool() {
+            self.grace = Duration::from_secs(1);
         }
     }
 

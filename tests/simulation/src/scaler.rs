@@ -30,6 +30,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// Writes a second in the long run, and at once.
 pub(crate) const WRITES: (u32, u32) = (50, 10);
 
+/// Holds and leases that may wait for their turn at a time.
+pub(crate) const MARKS: usize = 64;
+
 /// One scaler.
 #[derive(Debug)]
 pub(crate) struct Scaler {
@@ -300,6 +303,17 @@ impl World {
                 order,
             } => {
                 self.sim.coverage.drains += 1;
+                if order {
+                    let now = self.sim.now();
+                    let first = (nonce, now);
+                    let told = self
+                        .orders
+                        .entry((index, Arc::clone(&target)))
+                        .or_insert(first);
+                    if told.0 != nonce {
+                        *told = first;
+                    }
+                }
                 let drain = reveille_activator_core::gate::Drain {
                     nonce,
                     epoch,

@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) needs: BTreeMap<Name, Need>,
     /// When operators last replaced an object.
     pub(crate) replaced: BTreeMap<Name, Instant>,
+    /// The last order that a scaler has told of a target: its nonce, and when it was first told.
+    pub(crate) orders: BTreeMap<(usize, Name), (u64, Instant)>,
     /// Wakes that were told to users: target, Sandbox and epoch.
     pub(crate) woke: BTreeSet<(Name, Option<Uid>, u64)>,
     /// What the step at hand did.
@@ -100,6 +102,7 @@ impl World {
             put_to_sleep: BTreeMap::new(),
             needs: BTreeMap::new(),
             replaced: BTreeMap::new(),
+            orders: BTreeMap::new(),
             woke: BTreeSet::new(),
             facts: Facts::default(),
             last: Vec::new(),

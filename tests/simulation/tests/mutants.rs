@@ -4,10 +4,23 @@ use reveille_simulation::invariants::Invariant;
 use reveille_simulation::mutant::Mutant;
 use reveille_simulation::run;
 
-/// Within so many schedules a mutant has to be caught.
+/// Within so many schedules a mutant has to be caught. All but one are within the first 700; a claim that is
+/// deleted while its Sandbox is awake is harmless but for the moment in which somebody begins to use it.
 const WITHIN: u64 = 6000;
 
+/// The first invariant that it breaks is its own.
 fn is_caught(mutant: Mutant) {
+    let caught = (0..WITHIN).find_map(|seed| run(seed, Some(mutant), 0).err());
+    let caught = caught.map(|failure| failure.violation.invariant);
+    assert_eq!(
+        caught,
+        Some(mutant.breaks()),
+        "{mutant:?} within {WITHIN} schedules"
+    );
+}
+
+/// For a mutant that goes wrong in several ways: some schedule shows its own.
+fn is_caught_by_its_own(mutant: Mutant) {
     let caught = (0..WITHIN).any(|seed| {
         let failure = run(seed, Some(mutant), 0).err();
         failure.is_some_and(|failure| failure.violation.invariant == mutant.breaks())
@@ -191,7 +204,8 @@ fn a_wake_that_leaves_a_release_on_its_way_is_noticed() {
 
 #[test]
 fn a_machine_that_is_not_told_of_a_replaced_object_is_noticed() {
-    is_caught(Mutant::EpochOverObject);
+    // Who takes it for asleep does not put it to sleep either, which shows sooner.
+    is_caught_by_its_own(Mutant::EpochOverObject);
 }
 
 #[test]
@@ -207,4 +221,9 @@ fn a_wake_told_by_who_did_not_write_it_is_noticed() {
 #[test]
 fn marks_that_go_before_wakes_are_noticed() {
     is_caught(Mutant::MarksAsWakes);
+}
+
+#[test]
+fn an_order_that_gives_what_is_in_flight_no_time_is_noticed() {
+    is_caught(Mutant::GraceSkipped);
 }

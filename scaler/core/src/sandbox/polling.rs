@@ -267,6 +267,13 @@ impl Sandbox {
         }
     }
 
+    /// Not all have drained, or have no more: its write does not go yet.
+    fn wait_for_order(&mut self, now: Instant) {
+        self.writing
+            .take_if(|writing| !writing.begun && !writing.write.what.is_wake());
+        self.tell_order_again(now);
+    }
+
     /// Takes a drain one step on, or calls it off.
     fn advance_drain<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) {
         if let Some(until) = self.settling {
@@ -302,7 +309,11 @@ impl Sandbox {
             }
             // Also while the write waits for its turn: a gate that was lost since keeps it from going.
             Standing::Off(ending) => self.call_off_sleep(ending, now),
-            Standing::Asking => self.tell_order_again(now),
+            Standing::Asking => self.wait_for_order(now),
+            // Who is not heard may have something in flight, and that has its grace, too.
+            Standing::Drained if seen.silence.is_some() && !drain.is_grace_over(now) => {
+                self.wait_for_order(now);
+            }
             Standing::Drained => {
                 if let Some(write) = self.sleep_write(reason) {
                     self.queue(write);

@@ -9,6 +9,7 @@ use reveille_scaler_core::view::{Hold, Mode};
 use crate::activator::REPORT_EVERY;
 use crate::objects::{Name, Pod};
 use crate::requests::Stage;
+use crate::scaler::MARKS;
 use crate::world::World;
 
 /// What messages, watches and writes take together when all is well.
@@ -188,7 +189,7 @@ pub(super) fn memory_bounded(world: &World) -> Result<(), String> {
                 scaler.machines.len()
             ));
         }
-        if scaler.budget.len() > scaler.machines.len() + 1 + scaler.marks {
+        if scaler.budget.len() > scaler.machines.len() + 1 + MARKS {
             return Err(format!(
                 "scaler-{index} has {} writes queued",
                 scaler.budget.len()

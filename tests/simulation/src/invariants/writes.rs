@@ -51,9 +51,12 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
     let on_time = |applied: &&Applied| {
         !world.is_loose(&applied.pending) && !applied.by_hand && !is_older(&applied.pending)
     };
-    let undisputed = |applied: &&Applied| applied.pending.cause != ORDERED;
-    for applied in sleeps(world).filter(on_time).filter(undisputed) {
+    for applied in sleeps(world).filter(on_time) {
         let target = &applied.pending.target;
+        let is_ordered = applied.pending.cause == ORDERED;
+        if is_ordered && grace_is_over(world, &applied.pending) {
+            continue;
+        }
         let in_use = world.requests.live().find(|(_, request)| {
             request.wish.target == *target
                 && request.is_in_flight()
@@ -69,8 +72,9 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
         let lease = world.leases.iter().find(|lease| {
             // What is said while the write is under way already comes too late, and a pod whose wake
             // has failed is taken back whatever it said before it crashed.
-            let in_time =
-                lease.heard < applied.pending.issued && applied.pending.cause != WAKE_FAILED;
+            let in_time = lease.heard < applied.pending.issued
+                && applied.pending.cause != WAKE_FAILED
+                && !is_ordered;
             lease.until > now
                 && in_time
                 && world.remembers(lease)
@@ -88,7 +92,7 @@ pub(super) fn no_sleep_in_use(world: &World) -> Result<(), String> {
                 "the wake of {target} was taken back though it had {left:?} left to come up in"
             ));
         }
-        let in_the_way = applied.busy_until;
+        let in_the_way = applied.busy_until.filter(|_| !is_ordered);
         if in_the_way.is_some_and(|until| until > now) && applied.pending.cause != WAKE_FAILED {
             return Err(format!("{target} was put to sleep under the lease on it"));
         }
@@ -114,6 +118,14 @@ fn all_have_drained(world: &World, target: &Name) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether what was in flight when its scaler first told this order has had its grace.
+fn grace_is_over(world: &World, pending: &Pending) -> bool {
+    let told = world
+        .orders
+        .get(&(pending.by.index, pending.target.clone()));
+    told.is_some_and(|(_, at)| pending.issued >= *at + world.sim.plan.grace)
 }
 
 /// What was left of the time of a wake that was taken back though its pod was still on its way up.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reveille_scaler_core::sandbox::{Rules, Sandbox};
 use reveille_scaler_core::view::View;
@@ -89,8 +90,13 @@ impl World {
         }
         let nonce = scaler.nonce() + self.drains;
         self.drains += 1 << 16;
+        let order_grace = match self.sim.mutant {
+            Some(Mutant::GraceSkipped) => Duration::ZERO,
+            _ => self.sim.plan.grace,
+        };
         let rules = Arc::new(Rules {
             wake_unmanaged: true,
+            order_grace,
             ..Rules::default()
         });
         let machine = scaler
@@ -105,7 +111,7 @@ impl World {
         if self.sim.mutant == Some(Mutant::Impatient)
             && let Some(policy) = &mut view.policy
         {
-            policy.progress_deadline = std::time::Duration::ZERO;
+            policy.progress_deadline = Duration::ZERO;
         }
         if self.sim.mutant == Some(Mutant::HoldStripped)
             && let Some(sandbox) = &mut view.sandbox

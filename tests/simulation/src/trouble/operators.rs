@@ -11,6 +11,7 @@ use super::Kind;
 use crate::cluster::{PodStep, cold};
 use crate::mutant::Mutant;
 use crate::objects::Name;
+use crate::scaler::MARKS;
 use crate::sim::{Event, NodeKind};
 use crate::world::World;
 
@@ -18,9 +19,6 @@ use crate::world::World;
 const OPERATION: Duration = Duration::from_secs(4);
 /// The same of a policy that is paused.
 const PAUSED: Duration = Duration::from_secs(12);
-
-/// Holds and leases that wait at a scaler; who comes on top is told to come back.
-const MARKS: usize = 64;
 
 impl World {
     pub(super) fn crash_pod(&mut self) {
@@ -124,18 +122,21 @@ impl World {
         self.replaced.insert(Arc::clone(target), now);
     }
 
-    /// Holds and leases in bulk, at a scaler.
+    /// Holds and leases in bulk, at a scaler: who comes on top of those that may wait is told to come back.
     fn ask_for_marks(&mut self) {
         let index = self.sim.rng.usize(..self.scalers.len());
         if !self.scalers[index].is_up || self.is_paused(NodeKind::Scaler, index) {
             return;
         }
-        let (class, many) = match self.sim.mutant {
-            Some(Mutant::MarksAsWakes) => (Class::Wake, 10 * MARKS),
-            _ => (Class::Mark, MARKS - self.scalers[index].marks.min(MARKS)),
+        let class = match self.sim.mutant {
+            Some(Mutant::MarksAsWakes) => Class::Wake,
+            _ => Class::Mark,
         };
-        self.sim.coverage.marks += many as u64;
+        let asked = self.sim.rng.usize(MARKS / 2..=2 * MARKS);
         let scaler = &mut self.scalers[index];
+        let many = asked.min(MARKS - scaler.marks);
+        self.sim.coverage.marks += many as u64;
+        self.sim.coverage.marks_refused += (asked - many) as u64;
         scaler.marks += many;
         (0..many).for_each(|_| scaler.budget.push(class, None));
         self.spend(index);
