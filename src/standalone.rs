@@ -16,7 +16,7 @@ use reveille_lifecycle::manifest;
 use reveille_lifecycle::object::Object;
 use reveille_lifecycle::store::Store;
 use reveille_scaler::config::{Config, fixed_members};
-use reveille_scaler::{Objects, api};
+use reveille_scaler::{Objects, api, policy};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -65,7 +65,7 @@ async fn start(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let telemetry = telemetry::init(telemetry)?;
-    let read = async { manifest::load(&args.filename) };
+    let read = async { manifest::load(&args.filename, policy::check) };
     let objects = shutdown.unless_stopped(read).await;
     let Some(objects) = objects.map_err(|errors| BadConfiguration(errors.to_string()))? else {
         return Ok(());

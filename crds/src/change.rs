@@ -3,6 +3,7 @@
 //! A [`Change`] is level, not edge: it carries the whole present state of one object, or its absence.
 //! Applying the same one twice, or skipping one that a later one replaces, is harmless.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::SandboxKey;
 use crate::labels::Labels;
+use crate::names::annotation;
 use crate::sandbox::OperatingMode;
 use crate::scaled_sandbox::PolicyFacts;
 
@@ -47,6 +49,8 @@ pub struct SandboxFacts {
     pub hold: Option<Hold>,
     /// [`crate::names::annotation::BUSY_UNTIL`], `None` where missing or unreadable.
     pub busy_until: Option<Box<Timestamp>>,
+    /// Annotations of ours that say nothing that is known.
+    pub misread: Option<Box<Misread>>,
     /// When Reveille woke it, if its last write was a wake: seconds since 1970.
     pub woken: Option<NonZeroU32>,
     /// Instant of expiry.
@@ -68,6 +72,40 @@ pub struct SandboxFacts {
     /// A reason of the Ready condition that no waiting will mend, with its message
     /// (`SandboxExpired`, `MultiplePods`, `InvalidConfiguration`, `ReconcilerError`).
     pub fault: Option<Fault>,
+}
+
+/// Annotations of Reveille whose values are passed over, as written; cut where they are long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Misread {
+    /// [`crate::names::annotation::HOLD`].
+    pub hold: Option<Box<str>>,
+    /// [`crate::names::annotation::BUSY_UNTIL`].
+    pub busy_until: Option<Box<str>>,
+}
+
+impl fmt::Display for Misread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = match (&self.hold, &self.busy_until) {
+            (Some(_), Some(_)) => "; ",
+            _ => "",
+        };
+        if let Some(word) = &self.hold {
+            let name = annotation::HOLD;
+            write!(
+                f,
+                "{name} is {word:?} and is passed over: write awake or asleep, or remove it"
+            )?;
+        }
+        f.write_str(between)?;
+        if let Some(text) = &self.busy_until {
+            let name = annotation::BUSY_UNTIL;
+            write!(
+                f,
+                "{name} is {text:?} and is passed over: write an instant as in 2026-01-31T12:00:00Z, or remove it"
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// An operator's pin.

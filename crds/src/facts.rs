@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference};
 use serde_json::Value;
 
-use crate::change::{ClaimFacts, Fault, Hold, SandboxFacts};
+use crate::change::{ClaimFacts, Fault, Hold, Misread, SandboxFacts};
 use crate::claim::SandboxClaim;
 use crate::labels::Labels;
 use crate::names::{annotation, label};
@@ -69,6 +69,7 @@ impl SandboxFacts {
             epoch: epoch(meta),
             hold: hold(meta),
             busy_until: busy_until(meta).map(Box::new),
+            misread: misread(meta),
             woken: woken(meta),
             shutdown_time: sandbox
                 .spec
@@ -217,6 +218,20 @@ fn hold(meta: &ObjectMeta) -> Option<Hold> {
 #[must_use]
 pub fn busy_until(meta: &ObjectMeta) -> Option<Timestamp> {
     annotated(meta, annotation::BUSY_UNTIL)?.parse().ok()
+}
+
+fn misread(meta: &ObjectMeta) -> Option<Box<Misread>> {
+    /// Bytes of a value that are kept: enough to recognise it.
+    const KEPT: usize = 64;
+    let kept = |name| {
+        let text = annotated(meta, name)?;
+        Some(text[..text.floor_char_boundary(KEPT)].into())
+    };
+    let misread = Misread {
+        hold: kept(annotation::HOLD).filter(|_| hold(meta).is_none()),
+        busy_until: kept(annotation::BUSY_UNTIL).filter(|_| busy_until(meta).is_none()),
+    };
+    (misread != Misread::default()).then(|| Box::new(misread))
 }
 
 fn woken(meta: &ObjectMeta) -> Option<NonZeroU32> {

@@ -2,7 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
+use crate::key::{MAX_LABEL, is_label};
 use crate::labels::Labels;
+
+/// Longest prefix of a label's key (Kubernetes, "Labels and Selectors", syntax and character set).
+const LONGEST_DOMAIN: usize = 253;
 
 /// A selector that was read and found valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,21 @@ pub enum InvalidSelector {
     /// A requirement on no label.
     #[error("a requirement has an empty key: write the name of a label")]
     NoKey,
+    /// A key that no object can have as a label.
+    #[error(
+        "{0:?} is no key of a label: write 1 to 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit, if need be behind a domain and '/', as in example.com/fleet"
+    )]
+    Key(String),
+    /// A value that no label can have.
+    #[error(
+        "{value:?} is no value of a label ({key}): write at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit"
+    )]
+    Value {
+        /// Label.
+        key: String,
+        /// As written.
+        value: String,
+    },
 }
 
 impl Selector {
@@ -55,9 +74,7 @@ impl Selector {
     /// If a requirement is malformed.
     pub fn read(selector: &LabelSelector) -> Result<Self, InvalidSelector> {
         let exact = selector.match_labels.iter().flatten().map(|(key, value)| {
-            if key.is_empty() {
-                return Err(InvalidSelector::NoKey);
-            }
+            legal(key, std::slice::from_ref(value))?;
             Ok(Requirement::In(key.as_str().into(), vec![value.clone()]))
         });
         let expressions = selector
@@ -78,10 +95,8 @@ impl Selector {
 impl Requirement {
     fn read(raw: &LabelSelectorRequirement) -> Result<Self, InvalidSelector> {
         let (key, operator) = (raw.key.clone(), raw.operator.clone());
-        if key.is_empty() {
-            return Err(InvalidSelector::NoKey);
-        }
         let values = raw.values.clone().unwrap_or_default();
+        legal(&key, &values)?;
         match (raw.operator.as_str(), values.is_empty()) {
             ("In" | "NotIn", true) => Err(InvalidSelector::NoValues { key, operator }),
             ("Exists" | "DoesNotExist", false) => Err(InvalidSelector::Values { key, operator }),
@@ -106,6 +121,41 @@ impl Requirement {
             Self::DoesNotExist(key) => labels.get(key).is_none(),
         }
     }
+}
+
+/// Whether an object can have a label of this key, with each of these values.
+fn legal(key: &str, values: &[String]) -> Result<(), InvalidSelector> {
+    if key.is_empty() {
+        return Err(InvalidSelector::NoKey);
+    }
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let is_domain = |text: &str| text.len() <= LONGEST_DOMAIN && text.split('.').all(is_label);
+    if !is_name(name) || !prefix.is_none_or(is_domain) {
+        return Err(InvalidSelector::Key(key.to_owned()));
+    }
+    let illegal = values
+        .iter()
+        .find(|value| !value.is_empty() && !is_name(value));
+    illegal.map_or(Ok(()), |value| {
+        Err(InvalidSelector::Value {
+            key: key.to_owned(),
+            value: value.clone(),
+        })
+    })
+}
+
+/// The name of a label's key, and a label's value that is not empty.
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= MAX_LABEL
+        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 #[cfg(test)]
@@ -195,6 +245,25 @@ mod tests {
                 "name of a label",
             ),
             (r#"{"matchLabels":{"":"x"}}"#, "name of a label"),
+            (r#"{"matchLabels":{"a fleet":"x"}}"#, "no key of a label"),
+            (
+                r#"{"matchLabels":{"Example.com/fleet":"x"}}"#,
+                "no key of a label",
+            ),
+            (r#"{"matchLabels":{"a/b/c":"x"}}"#, "no key of a label"),
+            (
+                r#"{"matchLabels":{"fleet":"re search"}}"#,
+                "no value of a label (fleet)",
+            ),
+            (r#"{"matchLabels":{"fleet":"-x"}}"#, "at most 63"),
+            (
+                r#"{"matchExpressions":[{"key":"fleet!","operator":"Exists"}]}"#,
+                "no key of a label",
+            ),
+            (
+                r#"{"matchExpressions":[{"key":"fleet","operator":"NotIn","values":["a","b\n"]}]}"#,
+                "no value of a label",
+            ),
         ] {
             let error = selector(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -7,6 +7,7 @@ mod counting;
 mod doing;
 mod hearing;
 mod marks;
+mod mistakes;
 mod records;
 mod standing;
 mod telling;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use reveille_crds::SandboxKey;
-use reveille_crds::change::Change;
+use reveille_crds::change::{Change, Misread};
 use reveille_crds::index::Index;
 use reveille_crds::message::ToActivator;
 use reveille_scaler_core::act::Act;
@@ -91,6 +92,8 @@ struct Entry {
     counted: Option<Counted>,
     /// Why the agent gave no usable answer when it was last asked whether it is busy, of a fixed set.
     agent_trouble: Option<&'static str>,
+    /// What its annotations say that is not known, as it was last told.
+    misread: Option<Box<Misread>>,
 }
 
 impl Fleet {
@@ -297,12 +300,14 @@ impl Fleet {
                 rule: Rule::default(),
                 counted: None,
                 agent_trouble: None,
+                misread: None,
             }
         });
         entry.machine.observe(view, clocks.now);
         let rule = Rule::of(&target, &self.index);
         self.tallies.ruled(&entry.rule, &rule, clocks.now);
         entry.rule = rule;
+        self.see_annotations(&target);
         self.touch(key);
     }
 

@@ -25,6 +25,7 @@ pub mod lease;
 pub mod metrics;
 pub mod nats;
 mod observe;
+pub mod policy;
 mod status;
 
 use reveille_crds::change::Change;

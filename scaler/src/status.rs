@@ -10,6 +10,8 @@ use reveille_crds::index::{Index, Target};
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_scaler_core::explain::State;
 
+use crate::policy::Mistake;
+
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,8 @@ struct Tally {
     /// How many targets each other policy took.
     overruled: BTreeMap<SandboxKey, u32>,
     written: Option<ScaledSandboxStatus>,
+    /// As it was last told.
+    mistake: Option<Mistake>,
     changed: bool,
     /// A write of it is queued or under way: there is one at a time, so that the last one counts.
     outstanding: bool,
@@ -47,6 +51,8 @@ pub(crate) struct Due {
     pub(crate) status: ScaledSandboxStatus,
     /// The one before was written by us.
     pub(crate) again: bool,
+    /// What its author should mend, where that has not been told.
+    pub(crate) mistake: Option<Mistake>,
 }
 
 /// A target as it was counted: its policy and its state.
@@ -174,19 +180,26 @@ impl Tallies {
     ) -> Option<Due> {
         let tally = self.by_policy.get_mut(policy)?;
         tally.outstanding = false;
-        let generation = index.policies().get(policy)?.generation;
+        let facts = index.policies().get(policy)?;
         if !leads {
             return None;
         }
         tally.changed = false;
-        let status = tally.status(generation, wall);
+        let mistake = Mistake::of(&facts.spec);
+        let status = tally.status(facts.generation, mistake.as_ref(), wall);
         let again = tally.written.is_some();
         if tally.written.as_ref() == Some(&status) {
             return None;
         }
         tally.outstanding = true;
         tally.written = Some(status.clone());
-        Some(Due { status, again })
+        let told = std::mem::replace(&mut tally.mistake, mistake);
+        let mistake = tally.mistake.clone().filter(|it| told.as_ref() != Some(it));
+        Some(Due {
+            status,
+            again,
+            mistake,
+        })
     }
 
     /// This is there now.
@@ -260,9 +273,9 @@ impl Tally {
         self.changed = true;
     }
 
-    fn status(&self, generation: i64, wall: Timestamp) -> ScaledSandboxStatus {
+    fn ready(&self) -> (bool, &'static str, String) {
         let lost: u32 = self.overruled.values().sum();
-        let ready = match self.overruled.keys().next() {
+        match self.overruled.keys().next() {
             Some(by) if self.sandboxes == 0 => {
                 let message = format!(
                     "all {lost} it names or selects are governed by {by}, which takes precedence"
@@ -280,6 +293,20 @@ impl Tally {
                 (true, "NothingToGovern", "no sandbox matches yet".to_owned())
             }
             None => (true, "Governing", format!("governs {}", self.sandboxes)),
+        }
+    }
+
+    fn status(
+        &self,
+        generation: i64,
+        mistake: Option<&Mistake>,
+        wall: Timestamp,
+    ) -> ScaledSandboxStatus {
+        let (holds, reason, message) = self.ready();
+        let ready = match mistake {
+            Some(mistake) if mistake.is_fault => (false, mistake.reason, mistake.message.clone()),
+            Some(mistake) => (holds, reason, format!("{message}; {}", mistake.message)),
+            None => (holds, reason, message),
         };
         let up = self.awake + self.waking;
         let active = if up > 0 {

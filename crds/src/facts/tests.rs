@@ -57,6 +57,32 @@ fn a_plain_sandbox_is_awake_and_nobodys() {
 }
 
 #[test]
+fn an_annotation_that_says_nothing_known_is_remembered_with_what_to_write() {
+    let of =
+        |annotations: Value| sandbox(&json!({"metadata": {"annotations": annotations}})).misread;
+    let both = of(json!({"reveille.dev/hold": "bogus", "reveille.dev/busy-until": "yesterday"}));
+    let said = both.unwrap().to_string();
+    for part in [
+        "reveille.dev/hold is \"bogus\"",
+        "write awake or asleep",
+        "; ",
+        "is \"yesterday\"",
+        "as in 2026-",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let good =
+        json!({"reveille.dev/hold": "asleep", "reveille.dev/busy-until": "2026-01-02T03:04:05Z"});
+    assert_eq!(of(good), None);
+    assert_eq!(
+        of(json!({"reveille.dev/hold": "", "reveille.dev/busy-until": ""})),
+        None
+    );
+    let long = of(json!({"reveille.dev/hold": "ä".repeat(100_000)})).unwrap();
+    assert!(long.hold.unwrap().len() <= 64);
+}
+
+#[test]
 fn annotations_labels_and_spec_are_read() {
     let facts = sandbox(&json!({
         "metadata": {

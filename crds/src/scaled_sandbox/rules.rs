@@ -19,6 +19,10 @@ pub(super) const LONGEST_ANSWER: u32 = 86_400;
 pub(super) const MOST_PARKED: u32 = 100_000;
 /// Longest path of the busy probe, in bytes.
 const LONGEST_PATH: usize = 1024;
+/// What a path and its query may hold besides letters and digits (RFC 3986, section 3.3 and 3.4).
+const IN_PATHS: &[u8] = b"-._~!$&'()*+,;=:@%/?";
+/// Most labels and requirements of a selector, so that the API server can price a rule over them.
+const MOST_REQUIREMENTS: u32 = 32;
 
 /// A field of a ScaledSandbox that cannot be, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,13 +78,21 @@ pub(super) fn validations() -> Value {
 
 /// The API's LabelSelector, with the bounds that let the API server price a rule over it.
 pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let text = json!({ "type": "string", "maxLength": 317 });
-    let value = json!({ "type": "string", "maxLength": 63 });
+    let value = json!({ "type": "string", "maxLength": 63, "x-kubernetes-validations": [{
+        "rule": "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
+        "message": "no value of a label: write at most 63 letters, digits, '-', '_' or '.', beginning and \
+                    ending with a letter or digit",
+    }] });
     let rule = json!([{
         "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 \
                  : !has(self.values) || size(self.values) == 0",
         "message": "In and NotIn need at least one value, Exists and DoesNotExist take none: \
                     write values: [a, b] or leave values out",
+    }, {
+        "rule": format!("self.key.matches('{LABEL_KEY}') && self.key.indexOf('/') <= 253"),
+        "fieldPath": ".key",
+        "message": "no key of a label: write 1 to 63 letters, digits, '-', '_' or '.', beginning and ending \
+                    with a letter or digit, if need be behind a domain and '/', as in example.com/fleet",
     }]);
     schemars::json_schema!({
         "type": "object",
@@ -90,12 +102,13 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
             "matchLabels": {
                 "type": "object",
                 "description": "Labels and their values, all of them.",
-                "additionalProperties": value,
+                "maxProperties": MOST_REQUIREMENTS,
+                "additionalProperties": value.clone(),
             },
             "matchExpressions": {
                 "type": "array",
                 "description": "Requirements, all of them.",
-                "maxItems": 32,
+                "maxItems": MOST_REQUIREMENTS,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
@@ -113,7 +126,7 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
                             "description": "At least one for In and NotIn, none for the others.",
                             "maxItems": 64,
                             "x-kubernetes-list-type": "atomic",
-                            "items": text,
+                            "items": value,
                         },
                     },
                     "x-kubernetes-validations": rule,
@@ -122,6 +135,10 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
         },
     })
 }
+
+/// A label's key, in RE2.
+const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*/)?\
+                         [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 
 const RULES: [Rule; 20] = [
     Rule {
@@ -216,10 +233,15 @@ const RULES: [Rule; 20] = [
     },
     Rule {
         field: "busy.path",
-        cel: "!has(self.busy) || self.busy.path.startsWith('/') && size(self.busy.path) <= 1024",
-        message: "write an absolute path of at most 1024 bytes, as in /busy",
+        cel: "!has(self.busy) || size(self.busy.path) <= 1024 && \
+              self.busy.path.matches(\"^/[-A-Za-z0-9._~!$&'()*+,;=:@%/?]*$\")",
+        message: "write an absolute path of at most 1024 bytes, as in /busy; a blank in it is %20, and it has \
+                  no '#'",
         holds: |spec| {
-            let good = |path: &str| path.starts_with('/') && path.len() <= LONGEST_PATH;
+            let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || IN_PATHS.contains(&byte);
+            let good = |path: &str| {
+                path.starts_with('/') && path.len() <= LONGEST_PATH && path.bytes().all(is_legal)
+            };
             spec.busy.as_ref().is_none_or(|busy| good(&busy.path))
         },
     },

@@ -151,6 +151,18 @@ fn broken() -> Vec<(Value, &'static str)> {
             json!({"busy": {"path": format!("/{}", "x".repeat(1024))}}),
             "spec.busy.path",
         ),
+        (json!({"busy": {"path": "/is busy"}}), "spec.busy.path"),
+        (json!({"busy": {"path": "/busy\n"}}), "spec.busy.path"),
+        (json!({"busy": {"path": "/busy#now"}}), "spec.busy.path"),
+        (json!({"busy": {"path": "/büsy"}}), "spec.busy.path"),
+        (
+            json!({"scaleTargetRef": null, "selector": {"matchLabels": {"a fleet": "x"}}}),
+            "spec.selector",
+        ),
+        (
+            json!({"scaleTargetRef": null, "selector": {"matchLabels": {"fleet": "x y"}}}),
+            "spec.selector",
+        ),
         (
             json!({"busy": {"path": "/busy", "port": 0}}),
             "spec.busy.port",
@@ -220,7 +232,7 @@ fn a_spec_survives_writing_and_reading() {
         "cooldownPeriod": 5, "initialCooldownPeriod": 6, "minimumUptime": 0, "websocketIdle": 9,
         "wake": {"strategy": "Bind", "deadline": 30, "readiness": "PortOpen"},
         "park": {"maxRequests": 5, "maxWait": 4, "releaseConcurrency": 3, "overflow": "Reject"},
-        "busy": {"path": "/busy", "port": 9000, "period": 2},
+        "busy": {"path": "/busy?who=all%20of%20us", "port": 9000, "period": 2},
         "triggers": [], "paused": true,
     }))
     .unwrap();

@@ -16,6 +16,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reveille_crds::scaled_sandbox::{FieldError, ScaledSandboxSpec};
+
 pub use crate::object::Object;
 
 /// One thing wrong with one document.
@@ -65,12 +67,16 @@ impl fmt::Display for Errors {
     }
 }
 
-/// Reads files, and folders with all below them (`*.yaml`, `*.yml`, `*.json`).
+/// What is wrong with the spec of a policy, as far as who loads it can tell.
+pub type PolicyCheck = fn(&ScaledSandboxSpec) -> Vec<FieldError>;
+
+/// Reads files, and folders with all below them (`*.yaml`, `*.yml`, `*.json`). Policies are held against
+/// `policy` ([`reveille_crds::scaled_sandbox::validate`], or more).
 ///
 /// # Errors
 /// Everything wrong with the manifests, at once.
-pub fn load(paths: &[PathBuf]) -> Result<Vec<Object>, Errors> {
-    let mut report = Report::default();
+pub fn load(paths: &[PathBuf], policy: PolicyCheck) -> Result<Vec<Object>, Errors> {
+    let mut report = Report::new(policy);
     let mut loaded = Vec::new();
     read::documents(paths, &mut report, |document, report| {
         object::objects(document, &mut loaded, report);
@@ -91,12 +97,19 @@ struct Place {
 }
 
 /// Collects problems.
-#[derive(Default)]
 struct Report {
     problems: Vec<Problem>,
+    policy: PolicyCheck,
 }
 
 impl Report {
+    const fn new(policy: PolicyCheck) -> Self {
+        Self {
+            problems: Vec::new(),
+            policy,
+        }
+    }
+
     fn add(&mut self, place: &Place, field: impl Into<String>, text: impl Into<String>) {
         self.problems.push(Problem {
             file: Arc::clone(&place.file),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reveille_crds::change::Change;
+use reveille_crds::scaled_sandbox::validate;
 use reveille_lifecycle::local::{Config, Controller};
 use reveille_lifecycle::manifest;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,7 @@ async fn ten_thousand_sleeping_sandboxes_cost_little_memory_and_no_time() {
     let file = dir.path().join("fleet.yaml");
     let text: String = (0..SANDBOXES).map(manifest_of).collect();
     std::fs::write(&file, text).unwrap();
-    let objects = manifest::load(&[file]).unwrap();
+    let objects = manifest::load(&[file], validate).unwrap();
     let before = resident();
     let config = Config {
         state_dir: dir.path().join("state"),

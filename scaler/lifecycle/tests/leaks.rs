@@ -5,6 +5,7 @@ use std::time::Duration;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Change;
 use reveille_crds::sandbox::OperatingMode;
+use reveille_crds::scaled_sandbox::validate;
 use reveille_lifecycle::local::{Config, Controller};
 use reveille_lifecycle::manifest;
 use reveille_lifecycle::store::{ModeChange, Watch};
@@ -57,7 +58,7 @@ async fn fifty_cycles_leave_no_process_and_no_file_descriptor() {
         env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         path_dirs: Vec::new(),
     };
-    let controller = Controller::open(config, manifest::load(&[file]).unwrap())
+    let controller = Controller::open(config, manifest::load(&[file], validate).unwrap())
         .await
         .unwrap();
     let store = controller.store();

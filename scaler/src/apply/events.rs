@@ -1,4 +1,4 @@
-//! Kubernetes Events about a Sandbox or a claim: what `kubectl describe` shows of wakes and sleeps.
+//! Kubernetes Events about a Sandbox, a claim or a policy: what `kubectl describe` shows of wakes and sleeps.
 //!
 //! One object each: a series would keep the note of its first event, and the note names the cause.
 
@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::answer::Failure;
-use super::call::{Body, FIELD_MANAGER, Kind};
+use super::call::{self, Body, FIELD_MANAGER};
 use super::kubernetes::Writer;
 
 /// Longest note that the API takes, in bytes.
@@ -33,9 +33,9 @@ pub(crate) enum Severity {
 pub(crate) struct Event {
     about: About,
     severity: Severity,
-    /// `Woke`, `Slept`, `WakeFailed` or `SleepRefused`.
+    /// `Woke`, `Slept`, `WakeFailed`, `SleepRefused` and others.
     reason: &'static str,
-    /// What was done or tried: `Wake` or `Sleep`.
+    /// What was done or tried: `Wake`, `Sleep` or `Read`.
     action: &'static str,
     note: String,
 }
@@ -43,12 +43,40 @@ pub(crate) struct Event {
 /// The object that an event is about.
 #[derive(Clone, Debug)]
 struct About {
-    is_sandbox: bool,
+    kind: Kind,
     key: SandboxKey,
     uid: String,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Sandbox,
+    Claim,
+    Policy,
+}
+
 impl Event {
+    /// About a policy.
+    pub(crate) fn of_policy(
+        key: &SandboxKey,
+        uid: &str,
+        reason: &'static str,
+        mut note: String,
+    ) -> Self {
+        note.truncate(note.floor_char_boundary(MAX_NOTE));
+        Self {
+            about: About {
+                kind: Kind::Policy,
+                key: key.clone(),
+                uid: uid.to_owned(),
+            },
+            severity: Severity::Warning,
+            reason,
+            action: "Read",
+            note,
+        }
+    }
+
     /// About the Sandbox of a target, or about its claim where there is no Sandbox.
     pub(crate) fn new(
         target: &Target,
@@ -57,13 +85,13 @@ impl Event {
         mut note: String,
     ) -> Option<Self> {
         let sandbox = target.sandbox.as_ref().map(|(key, facts)| About {
-            is_sandbox: true,
+            kind: Kind::Sandbox,
             key: key.clone(),
             uid: facts.uid.to_string(),
         });
         let claim = || {
             target.claim.as_ref().map(|(key, facts)| About {
-                is_sandbox: false,
+                kind: Kind::Claim,
                 key: key.clone(),
                 uid: facts.uid.to_string(),
             })
@@ -81,15 +109,11 @@ impl Event {
 
 impl Writer {
     pub(super) async fn publish(&self, event: &Event, until: Instant) -> Result<(), Failure> {
-        let About {
-            is_sandbox,
-            key,
-            uid,
-        } = &event.about;
-        let (kind, word) = if *is_sandbox {
-            (Kind::Sandbox(self.sandboxes()?), "Sandbox")
-        } else {
-            (Kind::Claim(self.claims()?), "SandboxClaim")
+        let About { kind, key, uid } = &event.about;
+        let (kind, word) = match kind {
+            Kind::Sandbox => (call::Kind::Sandbox(self.sandboxes()?), "Sandbox"),
+            Kind::Claim => (call::Kind::Claim(self.claims()?), "SandboxClaim"),
+            Kind::Policy => (call::Kind::Policy, "ScaledSandbox"),
         };
         let prefix = &key.name()[..key.name().floor_char_boundary(MAX_NAME)];
         let published = Published {
@@ -120,7 +144,7 @@ impl Writer {
         };
         let body = serde_json::to_value(&published)
             .map_err(|error| Failure::Denied(format!("not an event: {error}")))?;
-        let all = Kind::Event.all(key.namespace());
+        let all = call::Kind::Event.all(key.namespace());
         let body = Some((Body::Json, body));
         let _: IgnoredAny = self.call(Method::POST, &all, body, until).await?;
         Ok(())

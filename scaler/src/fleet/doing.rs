@@ -160,6 +160,9 @@ impl Fleet {
                 let Some(due) = self.tallies.begin(&policy, leads, &self.index, wall) else {
                     return false;
                 };
+                if let Some(mistake) = due.mistake {
+                    self.tell_mistake(&policy, mistake);
+                }
                 self.doing.spawn(async move {
                     let done = apply::status(&objects, &policy, due.status, due.again, limit).await;
                     Done::Status { policy, done }

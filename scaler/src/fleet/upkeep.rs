@@ -55,6 +55,7 @@ impl Fleet {
     pub(super) fn lead_changed(&mut self, now: Instant) {
         if self.led {
             self.tallies.rewrite(now);
+            self.see_all_annotations();
         }
     }
 
@@ -99,13 +100,24 @@ impl Fleet {
         words: (&'static str, &'static str),
         note: String,
     ) {
-        if self.events_waiting >= EVENTS || !self.objects.has_events() {
+        if !self.may_publish() {
             return;
         }
         let target = self.index.target(key);
         if let Some(event) = target.and_then(|target| Event::new(&target, severity, words, note)) {
+            self.publish_event(event);
+        }
+    }
+
+    /// The same of any event.
+    pub(super) fn publish_event(&mut self, event: Event) {
+        if self.may_publish() {
             self.events_waiting += 1;
             self.budget.push(Class::Event, Job::Event(Box::new(event)));
         }
+    }
+
+    const fn may_publish(&self) -> bool {
+        self.events_waiting < EVENTS && self.objects.has_events()
     }
 }

@@ -12,7 +12,7 @@ fn rule(policy: &str, overruled: &[&str]) -> Rule {
 }
 
 fn ready(tallies: &Tallies, policy: &str) -> String {
-    let status = tallies.by_policy[&key(policy)].status(1, Timestamp::UNIX_EPOCH);
+    let status = tallies.by_policy[&key(policy)].status(1, None, Timestamp::UNIX_EPOCH);
     let ready = &status.conditions[0];
     format!("{}: {}", ready.reason, ready.message)
 }

@@ -6,7 +6,7 @@ use reveille_crds::claim::SandboxClaim;
 use reveille_crds::key::{MAX_LABEL, is_label};
 use reveille_crds::names::DEFAULT_NAMESPACE;
 use reveille_crds::sandbox::{PodTemplate, Sandbox, VolumeClaimTemplate};
-use reveille_crds::scaled_sandbox::{ScaledSandbox, validate};
+use reveille_crds::scaled_sandbox::ScaledSandbox;
 use reveille_crds::template::SandboxTemplate;
 use reveille_crds::warm_pool::SandboxWarmPool;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ pub(super) fn objects(document: Document, loaded: &mut Vec<(Place, Object)>, rep
             );
         };
         for (index, item) in items.into_iter().enumerate() {
-            let mut inner = Report::default();
+            let mut inner = Report::new(report.policy);
             loaded.extend(object(&place, item, &mut inner).map(|object| (place.clone(), object)));
             for mut problem in inner.problems {
                 let dot = if problem.field.is_empty() { "" } else { "." };
@@ -223,7 +223,7 @@ fn check(place: &Place, object: &Object, report: &mut Report) {
             }
         }
         Object::Policy(policy) => {
-            for error in validate(&policy.spec) {
+            for error in (report.policy)(&policy.spec) {
                 report.add(place, error.field, error.message);
             }
         }

@@ -1,3 +1,5 @@
+use reveille_crds::scaled_sandbox::validate;
+
 use super::*;
 
 const SANDBOX: &str = "
@@ -14,7 +16,7 @@ fn load_text(text: &str) -> Result<Vec<Object>, Errors> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("m.yaml");
     std::fs::write(&file, text).unwrap();
-    load(&[file])
+    load(&[file], validate)
 }
 
 /// The problems of `text`, as `document|field|text`.
@@ -86,7 +88,7 @@ fn folders_are_read_recursively_in_order_of_names() {
     std::fs::write(dir.path().join("c.json"), r#"{"apiVersion":"agents.x-k8s.io/v1beta1","kind":"Sandbox","metadata":{"name":"cy"},"spec":{"podTemplate":{"spec":{"containers":[{"name":"a","command":["a"]}]}}}}"#).unwrap();
     std::fs::write(dir.path().join("README.md"), "not a manifest").unwrap();
     let twice = [dir.path().to_owned(), dir.path().join("a.yaml")];
-    let names: Vec<String> = load(&twice)
+    let names: Vec<String> = load(&twice, validate)
         .unwrap()
         .iter()
         .map(|it| it.metadata().name.clone().unwrap())
@@ -94,13 +96,13 @@ fn folders_are_read_recursively_in_order_of_names() {
     assert_eq!(names, ["abe", "xia", "cy", "zoe"]);
     let empty = tempfile::tempdir().unwrap();
     assert!(
-        load(&[empty.path().to_owned()])
+        load(&[empty.path().to_owned()], validate)
             .unwrap_err()
             .to_string()
             .contains("no *.yaml")
     );
     assert!(
-        load(&[empty.path().join("none")])
+        load(&[empty.path().join("none")], validate)
             .unwrap_err()
             .to_string()
             .contains("cannot be read")

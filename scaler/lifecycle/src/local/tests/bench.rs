@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use reveille_crds::SandboxKey;
 use reveille_crds::sandbox::OperatingMode;
+use reveille_crds::scaled_sandbox::validate;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ pub(super) async fn open(dir: &Path, yaml: &str) -> Result<Controller, Error> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("m.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let objects = manifest::load(&[file]).unwrap();
+    let objects = manifest::load(&[file], validate).unwrap();
     Controller::open(config(dir), objects).await
 }
 
