@@ -7,6 +7,7 @@
 //! Nothing happens outside [`Sandbox::poll`] but noting. One write is under way at a time, whatever asks
 //! for it; a wake wins every tie against a sleep that is not written yet.
 
+mod draining;
 mod following;
 mod hearing;
 mod noticing;

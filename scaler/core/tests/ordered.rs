@@ -198,6 +198,20 @@ fn an_activator_that_restarts_while_an_order_waits_for_its_turn_is_asked_first()
 }
 
 #[test]
+fn an_order_that_is_taken_back_is_no_leave_for_a_sleep_that_nobody_was_asked_for() {
+    let mut world = World::awake();
+    world.pass(seconds(30));
+    world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Asleep));
+    let order = world.orders().pop().unwrap();
+    world.reply(order, false);
+    world.see_sandbox(|sandbox| sandbox.hold = None);
+    assert!(world.undrained(order));
+    assert!(world.writes().is_empty());
+    world.poll();
+    assert!(world.drain().is_some_and(|polite| polite != order));
+}
+
+#[test]
 fn what_is_held_awake_is_not_forced() {
     let mut world = World::awake();
     world.see_sandbox(|sandbox| sandbox.hold = Some(Hold::Awake));

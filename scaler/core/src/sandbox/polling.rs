@@ -1,20 +1,15 @@
 //! The one place where a machine acts: wakes, drains, questions, and the instant to look again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{ASK_COUNTS, Poll, Sandbox, Stage, Writing};
-use crate::act::{Act, Intent, Note, SleepReason, Write};
+use crate::act::{Act, Note, Write};
 use crate::decide::{AskedAgent, Decision, Observation, Phase, decide};
-use crate::drain::{Drain, Ending, Standing};
 use crate::lease::Source;
 use crate::roster::Roster;
-use crate::view::{Desired, Mode, PodView};
+use crate::view::PodView;
 use crate::wake::{self, Attempt, Cause, Plan, plan};
-
-/// First pauses after a drain that was answered Busy, and after one that was not answered; they double.
-const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-const SILENT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 impl Sandbox {
     /// Does what is due: answers with acts, and when to ask again if nothing is heard before.
@@ -222,108 +217,8 @@ impl Sandbox {
         }
     }
 
-    fn start_drain<K: Clone + Ord>(
-        &mut self,
-        reason: SleepReason,
-        roster: &Roster<K>,
-        now: Instant,
-    ) {
-        if self.drain.is_some() || self.writing.is_some() || self.sleep_write(reason).is_none() {
-            return;
-        }
-        self.nonce = self.nonce.wrapping_add(1);
-        let order = reason.is_order();
-        let grace = if order {
-            self.rules.order_grace
-        } else {
-            Duration::ZERO
-        };
-        let hold = grace + self.rules.drain_hold;
-        let drain = Drain::start(self.nonce, reason, roster.present(), hold, now)
-            .standing_since(self.since, self.stage == Stage::Awake);
-        let drain = if order { drain.within(grace) } else { drain };
-        self.drain = Some(Box::new(drain));
-        self.tell_drain(now);
-    }
-
-    /// Asks all activators to stop sending, for as long as their gates have left to stay closed.
-    fn tell_drain(&mut self, now: Instant) {
-        if let Some(drain) = &self.drain {
-            self.acts.push(Act::Drain {
-                epoch: self.view.epoch(),
-                nonce: drain.nonce(),
-                hold: drain.holds_until().saturating_duration_since(now),
-                order: drain.is_order(),
-            });
-        }
-    }
-
-    /// Tells an order once more when it is time: who had something in flight may have nothing by now, and who
-    /// was told to hold its gate for all its grace may need to no longer.
-    pub(super) fn tell_order_again(&mut self, now: Instant) {
-        let is_due = |drain: &mut Box<Drain>| drain.ask_again(now);
-        if self.drain.as_mut().is_some_and(is_due) {
-            self.tell_drain(now);
-        }
-    }
-
-    /// Not all have drained, or have no more: its write does not go yet.
-    fn wait_for_order(&mut self, now: Instant) {
-        self.writing
-            .take_if(|writing| !writing.begun && !writing.write.what.is_wake());
-        self.tell_order_again(now);
-    }
-
-    /// Takes a drain one step on, or calls it off.
-    fn advance_drain<K: Clone + Ord>(&mut self, roster: &Roster<K>, now: Instant) {
-        if let Some(until) = self.settling {
-            if self.stage == Stage::Asleep {
-                self.fell_asleep(now);
-            } else if now >= until {
-                // It will not be done any more, but it may have been: the gates open by themselves, each
-                // when its activator can see what it opens to.
-                self.settling = None;
-                self.leave_drain(Ending::NotWritten, now);
-            } else {
-                self.tell_order_again(now);
-            }
-            return;
-        }
-        let Some(drain) = &self.drain else { return };
-        if self.writing.as_ref().is_some_and(|writing| writing.begun) {
-            return;
-        }
-        let mut seen = self.observation(roster, now);
-        seen.drain_after = None;
-        let reason = match decide(&seen, now) {
-            Decision::Sleep(reason) => reason,
-            Decision::AskBusy => drain.reason(),
-            Decision::Stay { .. } | Decision::Wake(_) => {
-                return self.call_off_sleep(Ending::Changed, now);
-            }
-        };
-        match drain.standing(roster.present(), self.rules.drain_timeout, now) {
-            // Begun politely, and ordered since.
-            Standing::Asking | Standing::Off(_) if reason.is_order() && !drain.is_order() => {
-                self.call_off_sleep(Ending::Changed, now);
-            }
-            // Also while the write waits for its turn: a gate that was lost since keeps it from going.
-            Standing::Off(ending) => self.call_off_sleep(ending, now),
-            Standing::Asking => self.wait_for_order(now),
-            // Who is not heard may have something in flight, and that has its grace, too.
-            Standing::Drained if seen.silence.is_some() && !drain.is_grace_over(now) => {
-                self.wait_for_order(now);
-            }
-            Standing::Drained => {
-                if let Some(write) = self.sleep_write(reason) {
-                    self.queue(write);
-                }
-            }
-        }
-    }
-
     /// Has this written when its turn comes, rather than whatever waited for its turn until now.
-    fn queue(&mut self, write: Write) {
+    pub(super) fn queue(&mut self, write: Write) {
         if self
             .writing
             .as_ref()
@@ -336,69 +231,6 @@ impl Sandbox {
             begun: false,
         }));
         self.acts.push(Act::Write(write));
-    }
-
-    /// Opens the gates and remembers to wait before the next try: the sleep was certainly not written.
-    pub(super) fn end_drain(&mut self, ending: Ending, now: Instant) {
-        if let Some(drain) = &self.drain {
-            let nonce = drain.nonce();
-            self.acts.push(Act::Undrain { nonce });
-        }
-        self.leave_drain(ending, now);
-    }
-
-    /// Remembers to wait before the next try; the gates stay as they are.
-    pub(super) fn leave_drain(&mut self, ending: Ending, now: Instant) {
-        let Some(drain) = self.drain.take() else {
-            return;
-        };
-        let took = now.saturating_duration_since(drain.started());
-        self.acts.push(Act::Note(Note::Drained { ending, took }));
-        let (first, cap) = match ending {
-            Ending::Busy => {
-                self.ledger.touch(now);
-                BUSY_PAUSE
-            }
-            Ending::TimedOut | Ending::NotWritten => SILENT_PAUSE,
-            Ending::Slept | Ending::Woken | Ending::Changed => (Duration::ZERO, Duration::ZERO),
-        };
-        if !first.is_zero() {
-            let pause = first.saturating_mul(1 << self.drains_off.min(16)).min(cap);
-            self.drains_off = self.drains_off.saturating_add(1);
-            self.drain_after = Some(now + pause);
-        }
-        let once = matches!(drain.reason(), SleepReason::Asked | SleepReason::Forced);
-        self.hurry.take_if(|hurry| once && *hurry == drain.reason());
-    }
-
-    /// The write that puts it to sleep.
-    fn sleep_write(&self, reason: SleepReason) -> Option<Write> {
-        let cause = reason.as_str();
-        let taken_back =
-            reason == SleepReason::WakeFailed && self.view.desired() == Desired::Unbound;
-        // A hold is written on the Sandbox and would go with it.
-        let release =
-            self.view.sleeps_by_release() && self.view.hold().is_none() && !self.made_again;
-        if release || taken_back {
-            let claim = self.view.claim.as_ref()?;
-            return Some(Write {
-                what: Intent::Release,
-                uid: Arc::clone(&claim.uid),
-                epoch: claim.epoch,
-                cause,
-            });
-        }
-        let sandbox = self
-            .view
-            .sandbox
-            .as_ref()
-            .filter(|sandbox| sandbox.mode == Mode::Running)?;
-        Some(Write {
-            what: Intent::Suspend,
-            uid: Arc::clone(&sandbox.uid),
-            epoch: sandbox.epoch,
-            cause,
-        })
     }
 
     /// Every instant at which something is due by itself.
