@@ -44,6 +44,10 @@ async fn a_sandbox_is_woken_by_a_request_and_put_to_sleep_and_everybody_can_read
         })
         .await;
     assert_eq!(waking, OutcomeKind::Waking { epoch: 1 });
+    let pods = cluster.all("", "v1", "Pod");
+    let pod = cluster.until(&pods, "alice", |_| true).await;
+    let pod = pod["metadata"]["uid"].as_str().unwrap();
+    scaler.ready(&key, pod).await;
     let slept = cluster.until_mode("alice", "Suspended", "2").await;
     let annotations = &slept["metadata"]["annotations"];
     assert_eq!(annotations["reveille.dev/wake-reason"], "http");

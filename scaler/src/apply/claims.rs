@@ -19,6 +19,8 @@
 //! answer leaves the record where it is: the claim may be gone. Leftovers are removed by the leader, and so is
 //! the record of a claim that its own `shutdownPolicy` would have deleted by now.
 
+use std::time::Duration;
+
 use http::Method;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -37,9 +39,10 @@ use super::kubernetes::Writer;
 use super::patch::{Releasing, Seen, epoch_of, next_epoch, same_object};
 use super::record::{Claim, recreate, remember};
 
-/// Its controller writes a claim's status whenever its Sandbox changes; a release that meets that looks
-/// again so many times.
-const TRIES: usize = 3;
+/// Its controller writes a claim's status whenever its Sandbox changes, as it has just done for this; a
+/// release that meets that looks again so many times, with pauses of 20, 40, … ms: half a second in all.
+const TRIES: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One object as it was read: which, and in which version.
 #[derive(Debug)]
@@ -69,11 +72,11 @@ impl Writer {
         let mut done = Err(Failure::Conflict(
             "its controller keeps writing it".to_owned(),
         ));
-        for _ in 0..TRIES {
+        for again in 1..=TRIES {
             let tried = self.try_release(change, epoch, (&mut record, &mut sleeps), until);
             match tried.await {
                 // The controller has written to it since it was read.
-                Ok(false) => {}
+                Ok(false) => tokio::time::sleep(PAUSE * again).await,
                 Ok(true) => return Ok(epoch),
                 Err(error) => {
                     done = Err(error);

@@ -27,6 +27,9 @@ use crate::status::continued;
 /// An API server that was away may refuse for want of rights for so long, until it has read them all.
 const WARMING_UP: Duration = Duration::from_secs(10);
 
+/// Looks at a Sandbox that somebody else keeps writing, before a lease is given up.
+const LOOKS: usize = 3;
+
 /// A ScaledSandbox, as far as its status goes.
 #[derive(Deserialize)]
 struct Policy {
@@ -172,10 +175,18 @@ impl Writer {
     ) -> Result<(), Failure> {
         let version = self.sandboxes()?;
         let path = Kind::Sandbox(version).one(key);
-        let seen: Seen = self.call(Method::GET, &path, None, until).await?;
-        match seen.lease(uid, busy_until, version)? {
-            Some(body) => self.patch(&path, Body::JsonPatch, body, until).await,
-            None => Ok(()),
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let seen: Seen = self.call(Method::GET, &path, None, until).await?;
+            let Some(body) = seen.lease(uid, busy_until, version)? else {
+                return Ok(());
+            };
+            match self.patch(&path, Body::JsonPatch, body, until).await {
+                // Somebody has written to it since it was read; it may be the same Sandbox still.
+                Err(Failure::Conflict(_)) if looks < LOOKS => {}
+                done => return done,
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Change;
 use reveille_crds::message::{
-    Activity, Cause, DrainReply, OutcomeKind, ToActivator, ToScaler, Wake,
+    Activity, Cause, DrainReply, OutcomeKind, Ready, ToActivator, ToScaler, Wake,
 };
 use reveille_kubernetes::connect;
 use reveille_kubernetes::discovery::{self, Discovery};
@@ -268,6 +268,17 @@ impl Scaler {
             traceparent: None,
         };
         self.to_scaler.send(ToScaler::Wake(wake)).await.unwrap();
+    }
+
+    /// The first connection to its pod was taken.
+    pub(crate) async fn ready(&self, key: &SandboxKey, pod: &str) {
+        let ready = Ready {
+            key: key.clone(),
+            pod: pod.into(),
+            activator: "standalone".into(),
+            released: 1,
+        };
+        self.to_scaler.send(ToScaler::Ready(ready)).await.unwrap();
     }
 
     /// Asks for it every quarter of a second, as who waits does, until an outcome that `wanted` accepts.
