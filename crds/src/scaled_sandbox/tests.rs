@@ -146,6 +146,26 @@ fn broken() -> Vec<(Value, &'static str)> {
             json!({"park": {"releaseConcurrency": 100_001}}),
             "spec.park.releaseConcurrency",
         ),
+        (json!({"streamIdle": 31_536_001}), "spec.streamIdle"),
+        (
+            json!({"wake": {"progressDeadlineSeconds": 0}}),
+            "spec.wake.progressDeadlineSeconds",
+        ),
+        (
+            json!({"http": {"responseTimeout": 86_401}}),
+            "spec.http.responseTimeout",
+        ),
+        (json!({"http": {"idleTimeout": 0}}), "spec.http.idleTimeout"),
+        (
+            json!({"triggers": vec![json!({"type": "http"}); 17]}),
+            "spec.triggers",
+        ),
+    ]
+}
+
+/// The same of what is asked and selected.
+fn broken_words() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({"busy": {"path": "busy"}}), "spec.busy.path"),
         (
             json!({"busy": {"path": format!("/{}", "x".repeat(1024))}}),
@@ -172,8 +192,12 @@ fn broken() -> Vec<(Value, &'static str)> {
             "spec.busy.period",
         ),
         (
-            json!({"triggers": vec![json!({"type": "http"}); 17]}),
-            "spec.triggers",
+            json!({"busy": {"path": "/busy", "failureLimit": 0}}),
+            "spec.busy.failureLimit",
+        ),
+        (
+            json!({"busy": {"path": "/busy", "idleWhen": "x".repeat(1025)}}),
+            "spec.busy.idleWhen",
         ),
         (
             json!({"scaleTargetRef": null, "selector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}),
@@ -184,7 +208,7 @@ fn broken() -> Vec<(Value, &'static str)> {
 
 #[test]
 fn each_rule_is_broken_by_its_case_alone_and_says_what_to_write() {
-    for (change, field) in broken() {
+    for (change, field) in broken().into_iter().chain(broken_words()) {
         let whole = change == json!({}) || change.get("selector").is_some();
         let mut spec = if whole { json!({}) } else { good() };
         for (name, value) in change.as_object().unwrap() {
