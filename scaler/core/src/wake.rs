@@ -20,8 +20,8 @@ const UNANSWERED_PAUSE: Duration = Duration::from_secs(3);
 const API_UNAVAILABLE: &str = "ApiUnavailable";
 
 /// What a client is told of that.
-const UNANSWERED_FOR_CLIENTS: &str = "the cluster does not answer, so the sandbox could not be woken; ask again \
-                                      in a few seconds";
+const UNANSWERED_FOR_CLIENTS: &str = "the Kubernetes API does not answer, so the sandbox could not be woken; ask \
+                                      again in a few seconds";
 
 /// A cause of wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
