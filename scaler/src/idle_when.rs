@@ -165,6 +165,7 @@ mod cases {
         ] {
             assert!(idle(failing).is_err(), "{failing}");
         }
+        // Whatever comes of them: a parser or an evaluation that recurses too deep would end the process.
         for long in [
             format!("{}true", "not ".repeat(250)),
             format!("1{} == 1", "+1".repeat(500)),

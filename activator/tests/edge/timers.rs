@@ -1,5 +1,6 @@
 //! Every timer of the client's edge, crossed in both directions. The clock is paused: it moves on when
-//! nothing else can happen, so that minutes cost nothing and nothing depends on how fast the machine is.
+//! nothing else can happen, so that minutes cost nothing. What is on its way over loopback counts as arrived: the kernel
+//! hands it over within the call that sends it.
 
 use std::time::Duration;
 
