@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::cluster::Setup;
+use crate::support::cluster::{Cluster, Setup};
 use crate::support::manifests::{Agent, policy, pool};
 use crate::support::plane::Plane;
 
@@ -28,13 +28,43 @@ async fn the_sdk_of_the_controllers_version_works_with_sandboxes_that_fall_aslee
     story("0.5.6", "async").await;
 }
 
-/// A pool of agents with a volume each, which sleep after a second; and a user of the SDK.
+/// What a policy decides that says nothing but whom it is for is safe for whoever knows only names: through
+/// every sleep claim and Sandbox stay as they are, and so do both names.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_policy_of_defaults_a_sandbox_of_the_sdk_keeps_its_names_and_its_disk_to_its_end() {
+    // But for the cooldown: a test cannot wait five minutes for each of four sleeps.
+    let spec = json!({"selector": {}, "cooldownPeriod": 1});
+    tokio::join!(
+        life("1.0.8", "sync-life", &spec),
+        life("1.0.8", "async-life", &spec),
+        life("0.5.6", "sync-life", &spec),
+    );
+}
+
+async fn life(version: &str, kind: &str, spec: &Value) {
+    let cluster = run(version, kind, spec).await;
+    let lost: Vec<_> = (cluster.audit.asked().into_iter())
+        .filter(|asked| {
+            let is_loss = |verb, resource| asked.verb == verb && asked.resource == resource;
+            let unbinds = is_loss("delete", "sandboxclaims") || is_loss("create", "releasedclaims");
+            asked.is_ours() && unbinds
+        })
+        .collect();
+    assert!(lost.is_empty(), "{version} {kind}: {lost:?}");
+}
+
+/// Awake no longer than a second.
 async fn story(version: &str, kind: &str) {
+    let spec = json!({"selector": {}, "cooldownPeriod": 1, "minimumUptime": 0});
+    run(version, kind, &spec).await;
+}
+
+/// Agents with a volume each under this policy; and a user of the SDK.
+async fn run(version: &str, kind: &str, spec: &Value) -> Cluster {
     // The SDK tells the pod's address, which the testbed takes from 127.0.0.0/8.
     let setup = Setup::default().activator_flags(&["--allow-loopback-pod-ip"]);
     let cluster = setup.start().await;
-    let spec = json!({"selector": {}, "cooldownPeriod": 1, "minimumUptime": 0});
-    cluster.create(policy(spec)).await;
+    cluster.create(policy(spec.clone())).await;
     let agent = Agent::asleep("mould").flags(["--allow-execute", "--workspace", "/data/workspace"]);
     cluster.create_all(pool(&agent, 2)).await;
 
@@ -59,6 +89,7 @@ async fn story(version: &str, kind: &str) {
         ran.status
     );
     println!("sdk {version} {kind}:\n{out}");
+    cluster
 }
 
 async fn python(version: &str) -> PathBuf {
