@@ -370,7 +370,7 @@ pub enum TriggerKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScaledSandboxStatus {
-    /// Ready, Active.
+    /// Ready, Active, Flapping; BusyPathAnswers where there is a busy.path.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -24,7 +24,7 @@ use reveille_scaler_core::why::Why;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::reply::{LastSleep, LastWake, SandboxState, hold_word};
+pub(crate) use self::reply::{Flaps, LastSleep, LastWake, SandboxState, hold_word};
 use self::reply::{Problem, answered, json_line};
 use crate::apply::{Failure, Mark};
 use crate::observe;

@@ -319,7 +319,8 @@ impl Fleet {
             self.timers.remove(&(due, key.clone()));
         }
         self.journal.metrics.state(entry.state, None);
-        self.tallies.recount(entry.counted.as_ref(), None, now());
+        self.tallies
+            .recount(key, entry.counted.as_ref(), None, now());
         self.tallies.ruled(&entry.rule, &Rule::default(), now());
     }
 

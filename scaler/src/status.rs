@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use reveille_crds::SandboxKey;
 use reveille_crds::index::{Index, Target};
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
@@ -12,8 +11,13 @@ use reveille_scaler_core::explain::State;
 
 use crate::policy::Mistake;
 
+mod tally;
 #[cfg(test)]
 mod tests;
+mod trouble;
+
+use self::tally::Tally;
+pub(crate) use self::trouble::Trouble;
 
 /// Shortest time between two status writes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,23 +32,6 @@ pub(crate) struct Tallies {
     looks: usize,
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    sandboxes: u32,
-    awake: u32,
-    asleep: u32,
-    waking: u32,
-    last_wake: Option<Timestamp>,
-    /// How many targets each other policy took.
-    overruled: BTreeMap<SandboxKey, u32>,
-    written: Option<ScaledSandboxStatus>,
-    /// As it was last told.
-    mistake: Option<Mistake>,
-    changed: bool,
-    /// A write of it is queued or under way: there is one at a time, so that the last one counts.
-    outstanding: bool,
-}
-
 /// A status to be written.
 #[derive(Debug)]
 pub(crate) struct Due {
@@ -55,8 +42,14 @@ pub(crate) struct Due {
     pub(crate) mistake: Option<Mistake>,
 }
 
-/// A target as it was counted: its policy and its state.
-pub(crate) type Counted = (SandboxKey, State);
+/// A target as it was counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) policy: SandboxKey,
+    pub(crate) state: State,
+    /// What a condition of its policy names it for.
+    pub(crate) trouble: Option<Box<Trouble>>,
+}
 
 /// Which policy governs a target, and which others name or select it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,18 +108,19 @@ impl Tallies {
     /// A target was counted as `before` and is `after` now.
     pub(crate) fn recount(
         &mut self,
+        target: &SandboxKey,
         before: Option<&Counted>,
         after: Option<&Counted>,
         now: Instant,
     ) {
-        if let Some((policy, state)) = before
-            && let Some(tally) = self.look(policy)
+        if let Some(before) = before
+            && let Some(tally) = self.look(&before.policy)
         {
-            tally.add(*state, u32::saturating_sub);
+            tally.leave(target, before);
             self.due.get_or_insert(now + EVERY);
         }
-        if let Some((policy, state)) = after {
-            self.make(policy).add(*state, u32::saturating_add);
+        if let Some(after) = after {
+            self.make(&after.policy).join(target, after);
             self.due.get_or_insert(now + EVERY);
         }
     }
@@ -186,7 +180,7 @@ impl Tallies {
         }
         tally.changed = false;
         let mistake = Mistake::of(&facts.spec);
-        let status = tally.status(facts.generation, mistake.as_ref(), wall);
+        let status = tally.status(facts, mistake.as_ref(), wall);
         let again = tally.written.is_some();
         if tally.written.as_ref() == Some(&status) {
             return None;
@@ -239,111 +233,6 @@ impl Tallies {
             tally.written = None;
             tally.changed = true;
             self.due.get_or_insert(now + EVERY);
-        }
-    }
-}
-
-impl Tally {
-    fn add(&mut self, state: State, change: fn(u32, u32) -> u32) {
-        self.sandboxes = change(self.sandboxes, 1);
-        match state {
-            State::Awake | State::Draining => self.awake = change(self.awake, 1),
-            State::Asleep => self.asleep = change(self.asleep, 1),
-            State::Waking => self.waking = change(self.waking, 1),
-            State::Blocked => {}
-        }
-        self.changed = true;
-    }
-
-    /// Another policy has one more of what it names or selects.
-    fn lose(&mut self, by: &SandboxKey) {
-        let count = self.overruled.entry(by.clone()).or_default();
-        *count = count.saturating_add(1);
-        self.changed = true;
-    }
-
-    /// Another policy has one less.
-    fn win_back(&mut self, by: &SandboxKey) {
-        if let Some(count) = self.overruled.get_mut(by) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.overruled.remove(by);
-            }
-        }
-        self.changed = true;
-    }
-
-    fn ready(&self) -> (bool, &'static str, String) {
-        let lost: u32 = self.overruled.values().sum();
-        match self.overruled.keys().next() {
-            Some(by) if self.sandboxes == 0 => {
-                let message = format!(
-                    "all {lost} it names or selects are governed by {by}, which takes precedence"
-                );
-                (false, "Overruled", message)
-            }
-            Some(by) => {
-                let message = format!(
-                    "governs {}; {lost} more are governed by {by}, which takes precedence",
-                    self.sandboxes
-                );
-                (true, "PartlyOverruled", message)
-            }
-            None if self.sandboxes == 0 => {
-                (true, "NothingToGovern", "no sandbox matches yet".to_owned())
-            }
-            None => (true, "Governing", format!("governs {}", self.sandboxes)),
-        }
-    }
-
-    fn status(
-        &self,
-        generation: i64,
-        mistake: Option<&Mistake>,
-        wall: Timestamp,
-    ) -> ScaledSandboxStatus {
-        let (holds, reason, message) = self.ready();
-        let ready = match mistake {
-            Some(mistake) if mistake.is_fault => (false, mistake.reason, mistake.message.clone()),
-            Some(mistake) => (holds, reason, format!("{message}; {}", mistake.message)),
-            None => (holds, reason, message),
-        };
-        let up = self.awake + self.waking;
-        let active = if up > 0 {
-            (
-                true,
-                "Awake",
-                format!("{up} of {} awake or waking", self.sandboxes),
-            )
-        } else {
-            (false, "Asleep", "none awake".to_owned())
-        };
-        let condition = |kind: &str, (holds, reason, message): (bool, &str, String)| {
-            let status = if holds { "True" } else { "False" };
-            let before = self
-                .written
-                .as_ref()
-                .and_then(|written| written.conditions.iter().find(|old| old.type_ == kind));
-            let since = before
-                .filter(|old| old.status == status)
-                .map(|old| old.last_transition_time.clone());
-            Condition {
-                type_: kind.to_owned(),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message,
-                last_transition_time: since.unwrap_or(Time(wall)),
-                observed_generation: Some(generation),
-            }
-        };
-        ScaledSandboxStatus {
-            conditions: vec![condition("Ready", ready), condition("Active", active)],
-            sandboxes: self.sandboxes,
-            awake: self.awake,
-            asleep: self.asleep,
-            waking: self.waking,
-            last_wake: self.last_wake.map(Time),
-            observed_generation: Some(generation),
         }
     }
 }

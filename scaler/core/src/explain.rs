@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::act::{SleepReason, Woke};
 use crate::decide::{Decision, Observation, Phase, decide, sleeps_at};
+use crate::flapping::Flapping;
 use crate::roster::{Roster, Silence};
 use crate::sandbox::Sandbox;
 use crate::why::Why;
@@ -59,6 +60,8 @@ pub struct Explanation {
     pub next_sleep: Option<Instant>,
     /// Why it is as it is.
     pub why: Why,
+    /// What wakes it again and again right after its sleep, if anything does.
+    pub flapping: Option<Flapping>,
 }
 
 impl Sandbox {
@@ -98,6 +101,7 @@ impl Sandbox {
             last_sleep: self.last_sleep(),
             next_sleep: sleeps_at(&seen).map(|(at, _)| at),
             why: self.why(&seen, now),
+            flapping: self.flapping(now).cloned(),
         }
     }
 

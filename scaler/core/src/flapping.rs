@@ -16,9 +16,10 @@ const COOLDOWNS: u32 = 3;
 const CALM: Duration = Duration::from_secs(60);
 
 /// Wakes in a row that came within one cooldown of an idle sleep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flapping {
     wakes: u32,
+    cooldown: Duration,
     ends: Instant,
     by: Arc<str>,
 }
@@ -44,6 +45,7 @@ impl Flapping {
             wakes: before_this
                 .map_or(0, |before| before.wakes)
                 .saturating_add(1),
+            cooldown,
             ends: now + cooldown * COOLDOWNS + CALM,
             by: by.cloned().or_else(known).unwrap_or_default(),
         })
@@ -65,6 +67,12 @@ impl Flapping {
     #[must_use]
     pub const fn wakes(&self) -> u32 {
         self.wakes
+    }
+
+    /// The cooldown within which it was woken last.
+    #[must_use]
+    pub const fn cooldown(&self) -> Duration {
+        self.cooldown
     }
 
     /// When it is over, if no such wake comes until then.

@@ -116,6 +116,8 @@ pub struct Sandbox {
     asked_agent: AskedAgent,
     /// Questions in a row without a usable answer.
     agent_silent: u32,
+    /// It was put to sleep all the same, and no agent of it has answered since.
+    agent_given_up: bool,
     nonce: u64,
     told: Option<Instant>,
     refused: Option<(Refusal, Instant)>,
@@ -176,6 +178,7 @@ impl Sandbox {
             hurry: None,
             asked_agent: AskedAgent::Never,
             agent_silent: 0,
+            agent_given_up: false,
             nonce,
             told: None,
             refused: None,

@@ -10,7 +10,7 @@ mod world;
 
 use std::time::Duration;
 
-use reveille_scaler_core::act::{Act, Note};
+use reveille_scaler_core::act::{Act, Intent, Note, Written};
 use reveille_scaler_core::ledger::Report;
 use reveille_scaler_core::view::Policy;
 use reveille_scaler_core::why::Why;
@@ -194,4 +194,29 @@ fn who_does_not_lead_asks_no_agent() {
     world.roster.lead_until(None, world.now);
     world.pass(seconds(100));
     assert!(world.take().is_empty());
+}
+
+#[test]
+fn an_agent_that_was_given_up_stays_so_over_its_sleep_until_it_answers() {
+    let mut world = near_its_sleep();
+    world.see(|view| view.policy.as_mut().unwrap().busy_failure_limit = 1);
+    world.pass(NS);
+    asked(&mut world);
+    assert!(!world.machine.is_agent_given_up());
+    answer(&mut world, None);
+    assert!(world.machine.is_agent_given_up());
+    world.pass(seconds(1));
+    world.fall_asleep();
+    assert!(world.machine.is_agent_given_up(), "asleep, and not mended");
+    world.ask();
+    world.begin(Intent::Restore);
+    world.written(Written::Done(3));
+    world.settle("pod-2");
+    world.pass(seconds(29));
+    world.take();
+    assert!(world.machine.is_agent_given_up());
+    world
+        .machine
+        .probed(&"pod-2".into(), Some(Duration::ZERO), world.now);
+    assert!(!world.machine.is_agent_given_up());
 }

@@ -42,6 +42,23 @@ pub(crate) struct SandboxState {
     pub(crate) last_sleep: Option<LastSleep>,
     /// Seconds until it sleeps if nothing more is heard.
     pub(crate) next_sleep_in_seconds: Option<f64>,
+    /// Left out where nothing wakes it again and again right after its sleep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flapping: Option<Flaps>,
+}
+
+/// What wakes it again and again.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Flaps {
+    /// How often in a row.
+    pub(crate) wakes: u32,
+    /// Method, path and upgrade of the request that woke it last, where that is known.
+    pub(crate) by: Option<String>,
+    /// Seconds until it is over, if nothing wakes it until then.
+    pub(crate) ends_in_seconds: f64,
+    /// What it is, and what would end it.
+    pub(crate) message: String,
 }
 
 /// The last wake.

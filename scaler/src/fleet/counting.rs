@@ -1,13 +1,15 @@
 //! What is counted of each target: its state, for metrics, and whom its policies govern, for their status.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use reveille_crds::SandboxKey;
 use reveille_scaler_core::explain::State;
+use reveille_scaler_core::sandbox::Sandbox;
 
 use super::{Fleet, now};
 use crate::observe::Clocks;
-use crate::status::Rule;
+use crate::status::{Counted, Rule, Trouble};
 
 impl Fleet {
     /// Policies that name or select a target may have come or gone, whether they govern it or not.
@@ -30,17 +32,35 @@ impl Fleet {
             self.journal.metrics.state(entry.state, Some(state));
             entry.state = Some(state);
         }
-        let policy = entry.rule.policy.clone();
-        let counted = policy.map(|policy| (policy, state));
-        if let (Some((policy, State::Awake)), Some((_, State::Asleep | State::Waking))) =
-            (&counted, &entry.counted)
+        let trouble = trouble(&entry.machine, now);
+        let counted = entry.rule.policy.clone().map(|policy| Counted {
+            policy,
+            state,
+            trouble,
+        });
+        if entry.counted == counted {
+            return;
+        }
+        if let (Some(after), Some(before)) = (&counted, &entry.counted)
+            && after.state == State::Awake
+            && matches!(before.state, State::Asleep | State::Waking)
         {
-            self.tallies.woke(policy, Clocks::read().wall);
+            self.tallies.woke(&after.policy, Clocks::read().wall);
         }
-        if entry.counted != counted {
-            self.tallies
-                .recount(entry.counted.as_ref(), counted.as_ref(), now);
-            entry.counted = counted;
-        }
+        let before = std::mem::replace(&mut entry.counted, counted);
+        let after = entry.counted.as_ref();
+        self.tallies.recount(key, before.as_ref(), after, now);
     }
+}
+
+/// What its policy is to name it for.
+fn trouble(machine: &Sandbox, now: Instant) -> Option<Box<Trouble>> {
+    let flapping = machine.flapping(now).map(|row| Arc::clone(row.by()));
+    let is_agent_silent = machine.is_agent_given_up();
+    (flapping.is_some() || is_agent_silent).then(|| {
+        Box::new(Trouble {
+            flapping,
+            is_agent_silent,
+        })
+    })
 }

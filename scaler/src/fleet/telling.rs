@@ -7,7 +7,7 @@ use reveille_crds::message::{Drain, Outcome, OutcomeKind, ToActivator};
 use reveille_scaler_core::act::{Note, Tell};
 
 use super::{Entry, Fleet};
-use crate::api::{LastSleep, LastWake, SandboxState, hold_word};
+use crate::api::{Flaps, LastSleep, LastWake, SandboxState, hold_word};
 use crate::apply::Severity;
 use crate::journal::{phases, whole_milliseconds};
 use crate::metrics::milliseconds;
@@ -105,6 +105,12 @@ impl Fleet {
                 reason: reason.as_str(),
             }),
             next_sleep_in_seconds: told.next_sleep.map(left),
+            flapping: told.flapping.map(|row| Flaps {
+                wakes: row.wakes(),
+                by: Some(row.by().to_string()).filter(|by| !by.is_empty()),
+                ends_in_seconds: left(row.ends()),
+                message: flapping(row.wakes(), row.cooldown(), row.by()),
+            }),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::drain::{Drain, Ending};
 use crate::lease::{LONGEST_LEASE, Source};
 use crate::ledger::Report;
 use crate::roster::Roster;
-use crate::view::{Desired, Fault, Hold};
+use crate::view::{Desired, Fault, Hold, Policy};
 use crate::wake::{Ask, Cause, Plan, plan};
 use crate::why::Why;
 
@@ -106,6 +106,7 @@ impl Sandbox {
         if present != Some(pod) {
             return;
         }
+        self.agent_given_up &= answer.is_none();
         let awaited = self.asked_agent == AskedAgent::Awaited;
         // An answer to a question of before it faltered: busy it is all the same.
         if let Some(length) = answer.filter(|length| awaited || !length.is_zero()) {
@@ -128,6 +129,7 @@ impl Sandbox {
             None => AskedAgent::Unknown { from: again },
         };
         if self.agent_silent == policy.busy_failure_limit {
+            self.agent_given_up = true;
             let asked = self.agent_silent;
             self.acts.push(Act::Note(Note::AgentSilent { asked }));
         }
@@ -138,6 +140,13 @@ impl Sandbox {
     pub fn is_agent_silent(&self) -> bool {
         let limit = self.view.policy.map(|policy| policy.busy_failure_limit);
         limit.is_some_and(|limit| self.agent_silent >= limit)
+    }
+
+    /// Whether it was, in this life or an earlier one, and has not answered since.
+    #[must_use]
+    pub fn is_agent_given_up(&self) -> bool {
+        let asks = |policy: Policy| policy.busy_period.is_some();
+        self.agent_given_up && self.view.policy.is_some_and(asks)
     }
 
     /// An operator commands.

@@ -63,6 +63,7 @@ impl Sandbox {
     fn meet(&mut self, now: Instant) {
         self.met = self.view.age().map(|age| (now, age));
         self.leases.forget();
+        self.agent_given_up = false;
         if self.attempt.is_none() {
             self.failures = None;
             self.woken = None;
