@@ -50,6 +50,9 @@ pub(crate) enum Error {
     /// The connection died, or spoke nonsense, after the request was sent.
     #[error("the exchange with {0} failed: {1}")]
     Exchange(SandboxKey, String),
+    /// It answered a WebSocket as any other request, where the client can be told only that it is open.
+    #[error("{0} answered a WebSocket with {1} instead of switching protocols")]
+    NoSwitch(SandboxKey, StatusCode),
     /// No response head in time.
     #[error("no response from {0} within {1:?}")]
     NoResponse(SandboxKey, Duration),
@@ -130,6 +133,7 @@ impl Error {
             Self::Refused(_, refusal) => refusal_kind(refusal),
             Self::Connect(..) => "ConnectFailed",
             Self::Exchange(..) => "ExchangeFailed",
+            Self::NoSwitch(..) => "NoSwitch",
             Self::NoResponse(..) => "NoResponse",
             Self::OutOfTime { .. } => "WaitExpired",
             Self::NotReading(..) => "NotReading",
@@ -155,6 +159,7 @@ impl Error {
             | Self::ClientGone => Fault::Client,
             Self::Connect(..)
             | Self::Exchange(..)
+            | Self::NoSwitch(..)
             | Self::NoResponse(..)
             | Self::OutOfTime { .. }
             | Self::NotReading(..) => Fault::Sandbox,
@@ -179,7 +184,7 @@ impl Error {
             Self::ForeignPage(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Connections | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect(..) | Self::Exchange(..) => StatusCode::BAD_GATEWAY,
+            Self::Connect(..) | Self::Exchange(..) | Self::NoSwitch(..) => StatusCode::BAD_GATEWAY,
             Self::NoResponse(..) | Self::OutOfTime { .. } | Self::NotReading(..) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -223,6 +228,11 @@ impl Error {
             Self::Connect(key, _) => could_not_connect(key),
             Self::Exchange(key, _) => Cow::Owned(format!(
                 "The backend sandbox closed the connection without an answer: {}",
+                key.name()
+            )),
+            Self::NoSwitch(key, status) => Cow::Owned(format!(
+                "The backend sandbox does not speak WebSocket here, it answered with {}: {}",
+                status.as_u16(),
                 key.name()
             )),
             Self::NoResponse(key, limit) => timed_out(

@@ -199,6 +199,12 @@ impl Proxy {
             return Err(Error::Exchange(key, text.to_owned()));
         }
         let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        // To a client of h2 any 2xx says that the WebSocket is open (RFC 8441 §5).
+        let over_h2 = switch.as_ref().is_some_and(Switch::is_over_h2);
+        if over_h2 && response.status().is_success() {
+            let key = activity.slot().key().clone();
+            return Err(Error::NoSwitch(key, response.status()));
+        }
         if let Some(seconds) = headers::to_client(&mut response) {
             activity.slot().busy(connection.pod(), seconds);
         }

@@ -173,6 +173,30 @@ async fn a_websocket_over_h2_is_an_upgrade_for_the_sandbox() {
 }
 
 #[tokio::test]
+async fn a_websocket_that_the_sandbox_does_not_open_is_not_taken_for_open() {
+    let (edge, agent) = (Edge::start().await, Agent::start().await);
+    edge.awake("alice", &agent).await;
+    let mut sender = client(&edge).await;
+    let get = to_alice("GET", "/").body(Empty::new().boxed()).unwrap();
+    soon("settings", sender.send_request(get)).await.unwrap();
+    for (path, status, says) in [
+        ("/", 502, "answered with 200"),
+        ("/nothing", 502, "answered with 204"),
+        ("/teapot", 418, "no socket here"),
+    ] {
+        let request = to_alice("CONNECT", path)
+            .extension(Protocol::from_static("websocket"))
+            .header("sec-websocket-version", "13")
+            .body(Empty::new().boxed())
+            .unwrap();
+        let answer = soon("answer", sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(says), "{body:?}");
+    }
+}
+
+#[tokio::test]
 async fn other_kinds_of_connect_are_refused_and_a_host_must_agree_with_the_authority() {
     let (edge, agent) = (Edge::start().await, Agent::start().await);
     edge.awake("alice", &agent).await;

@@ -235,6 +235,11 @@ async fn answer(
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
+        "/teapot" => {
+            let mut response = text_response("no socket here".to_owned());
+            *response.status_mut() = StatusCode::IM_A_TEAPOT;
+            response
+        }
         "/upgrade" => {
             let seen = request.headers().get("upgrade").cloned();
             let upgrade = hyper::upgrade::on(&mut request);
