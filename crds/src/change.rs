@@ -66,8 +66,8 @@ pub struct SandboxFacts {
     pub claim_uid: Option<Arc<str>>,
     /// Whether it has volume claim templates.
     pub has_volumes: bool,
-    /// Container ports of its pods where no other can be reached, as on one machine; `None`: any port of
-    /// the pod.
+    /// Container ports of its pods where no other can be reached, as on one machine or with `hostNetwork`;
+    /// `None`: any port of the pod.
     pub ports: Option<Arc<[u16]>>,
     /// A reason of the Ready condition that no waiting will mend, with its message
     /// (`SandboxExpired`, `MultiplePods`, `InvalidConfiguration`, `ReconcilerError`).

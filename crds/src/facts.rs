@@ -17,7 +17,7 @@ use crate::claim::SandboxClaim;
 use crate::labels::Labels;
 use crate::names::{annotation, label};
 use crate::released_claim::ReleasedClaim;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{PodTemplate, Sandbox};
 use crate::scaled_sandbox::{PolicyFacts, ScaledSandbox};
 
 #[cfg(test)]
@@ -85,10 +85,24 @@ impl SandboxFacts {
                 .volume_claim_templates
                 .as_ref()
                 .is_some_and(|templates| !templates.is_empty()),
-            ports: None,
+            ports: ports_of_the_node(&sandbox.spec.pod_template),
             fault: fault(meta, conditions, &SANDBOX_FAULTS),
         }
     }
+}
+
+/// The ports that the containers of a pod with `hostNetwork` will declare; no other of its node's is reached.
+fn ports_of_the_node(template: &PodTemplate) -> Option<Arc<[u16]>> {
+    let spec = &template.spec;
+    spec.get("hostNetwork")
+        .filter(|it| **it == Value::Bool(true))?;
+    let containers = spec.get("containers").and_then(Value::as_array);
+    let ports = containers.into_iter().flatten();
+    let ports = ports.filter_map(|container| container.get("ports")?.as_array());
+    let numbers = ports
+        .flatten()
+        .filter_map(|port| u16::try_from(port.get("containerPort")?.as_u64()?).ok());
+    Some(numbers.collect())
 }
 
 impl ClaimFacts {

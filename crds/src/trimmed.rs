@@ -16,9 +16,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
 
 use crate::claim::{BoundSandbox, SandboxClaim, SandboxClaimSpec, SandboxClaimStatus};
-use crate::sandbox::{OperatingMode, Sandbox, SandboxSpec, SandboxStatus, VolumeClaimTemplate};
+use crate::sandbox::{
+    OperatingMode, PodTemplate, Sandbox, SandboxSpec, SandboxStatus, VolumeClaimTemplate,
+};
 use crate::warm_pool::NameRef;
 
 use meta::Meta;
@@ -32,7 +35,8 @@ const NO_POOL: &str = "none";
 /// A pool of `v1alpha1` that is any of the claim's template.
 const ANY_POOL: &str = "default";
 
-/// A Sandbox of either version: metadata, mode, expiry, whether it has volumes, conditions.
+/// A Sandbox of either version: metadata, mode, expiry, whether it has volumes, conditions; of its template
+/// the ports, where they are the node's.
 ///
 /// # Errors
 /// If a part that is looked at has another type.
@@ -49,6 +53,7 @@ pub fn sandbox(json: &str) -> serde_json::Result<Sandbox> {
     Ok(Sandbox {
         metadata: read.metadata.into(),
         spec: SandboxSpec {
+            pod_template: spec.pod_template.map(PodTemplate::from).unwrap_or_default(),
             operating_mode: mode,
             shutdown_time: spec.shutdown_time,
             volume_claim_templates: some.map(|_| vec![VolumeClaimTemplate::default()]),
@@ -143,11 +148,50 @@ struct Conditions {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LightSandbox {
+    pod_template: Option<LightTemplate>,
     operating_mode: Option<OperatingMode>,
     /// `v1alpha1`: 0 or 1.
     replicas: Option<i64>,
     shutdown_time: Option<Time>,
     volume_claim_templates: Option<Vec<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct LightTemplate {
+    spec: Option<LightTemplateSpec>,
+}
+
+/// Only containers are known to be a list of objects, as the CRD wants them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LightTemplateSpec {
+    host_network: Option<Value>,
+    containers: Option<Vec<LightTemplateContainer>>,
+}
+
+#[derive(Deserialize)]
+struct LightTemplateContainer {
+    ports: Option<Value>,
+}
+
+impl From<LightTemplate> for PodTemplate {
+    fn from(light: LightTemplate) -> Self {
+        let spec = light
+            .spec
+            .filter(|spec| spec.host_network == Some(Value::Bool(true)));
+        let Some(spec) = spec else {
+            return Self::default();
+        };
+        let containers = spec.containers.into_iter().flatten();
+        let containers: Vec<Value> = containers.map(|it| json!({ "ports": it.ports })).collect();
+        Self {
+            spec: Map::from_iter([
+                ("hostNetwork".to_owned(), Value::Bool(true)),
+                ("containers".to_owned(), Value::Array(containers)),
+            ]),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Deserialize)]

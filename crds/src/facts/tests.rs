@@ -293,3 +293,19 @@ fn a_released_claim_ends_when_its_own_shutdown_policy_would_delete_it_and_else_n
         assert_eq!(ends(kept.clone()), None, "{kept}");
     }
 }
+
+#[test]
+fn a_sandbox_on_the_network_of_its_node_has_its_declared_ports_alone() {
+    let ports = |spec: Value| sandbox(&json!({"spec": {"podTemplate": {"spec": spec}}})).ports;
+    let declared =
+        json!([{"ports": [{"containerPort": 8888}]}, {"ports": [{"containerPort": 9000}]}]);
+    let of_the_node = ports(json!({"hostNetwork": true, "containers": declared}));
+    assert_eq!(of_the_node.as_deref(), Some(&[8888, 9000][..]));
+    let silent = ports(json!({"hostNetwork": true, "containers": [{"name": "agent"}]}));
+    assert_eq!(silent.as_deref(), Some(&[][..]));
+    assert_eq!(
+        ports(json!({"hostNetwork": false, "containers": declared})),
+        None
+    );
+    assert_eq!(ports(json!({"containers": declared})), None);
+}

@@ -48,7 +48,13 @@ fn the_facts_of_a_trimmed_sandbox_are_those_of_the_whole_one() {
         "spec": {
             "operatingMode": "Suspended", "shutdownTime": "2026-02-01T00:00:00Z", "shutdownPolicy": "Delete",
             "service": true, "fieldOfANewerUpstream": {"a": [1]},
-            "podTemplate": {"spec": {"containers": [{"name": "agent"}]}},
+            "podTemplate": {"spec": {
+                "hostNetwork": true,
+                "containers": [
+                    {"name": "agent", "ports": [{"containerPort": 8888, "name": "http"}, {"containerPort": 9999}]},
+                    {"name": "sidecar", "image": "i"},
+                ],
+            }},
             "volumeClaimTemplates": [{"metadata": {"name": "home"}, "spec": {"accessModes": ["ReadWriteOnce"]}}],
         },
         "status": {"conditions": conditions(), "podIPs": ["10.0.0.1"], "selector": "a=b"},
@@ -56,6 +62,7 @@ fn the_facts_of_a_trimmed_sandbox_are_those_of_the_whole_one() {
     let whole: Sandbox = serde_json::from_value(object.clone()).unwrap();
     let facts = of_sandbox(&object);
     assert_eq!(facts, SandboxFacts::of(&whole));
+    assert_eq!(facts.ports.as_deref(), Some(&[8888, 9999][..]));
     assert!(facts.has_volumes && facts.deleting && facts.fault.is_some());
     let read = sandbox(&object.to_string()).unwrap();
     assert_eq!(read.metadata.resource_version.as_deref(), Some("77"));
