@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
-use reveille_crds::SandboxKey;
+use reveille_crds::{SandboxKey, fault};
 
 use crate::parking::Refusal;
 
@@ -130,7 +130,7 @@ impl Error {
             Self::ForeignPage(_) => "ForeignPage",
             Self::NotFound(_) => "NotFound",
             Self::Connections => "TooManyConnections",
-            Self::Refused(_, refusal) => refusal_kind(refusal),
+            Self::Refused(_, refusal) => refusal.kind(),
             Self::Connect(..) => "ConnectFailed",
             Self::Exchange(..) => "ExchangeFailed",
             Self::NoSwitch(..) => "NoSwitch",
@@ -301,30 +301,20 @@ impl Error {
                     Some(*retry_after)
                 }
                 Refusal::Expired { .. } | Refusal::Unanswered => Some(AFTER_WAKE),
-                Refusal::Refused { retry_after, .. } | Refusal::Failed { retry_after, .. } => {
-                    *retry_after
+                Refusal::Refused {
+                    reason,
+                    retry_after,
+                    ..
                 }
+                | Refusal::Failed {
+                    reason,
+                    retry_after,
+                    ..
+                } => retry_after.filter(|_| fault::waiting_helps(reason)),
                 Refusal::Blocked { .. } | Refusal::Gone | Refusal::PortNotDeclared { .. } => None,
             },
             _ => None,
         }
-    }
-}
-
-fn refusal_kind(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::LotFull => "LotFull",
-        Refusal::TotalFull => "ActivatorFull",
-        Refusal::Throttled { .. } => "Throttled",
-        Refusal::Expired { .. } => "WaitExpired",
-        Refusal::StillWaking { reason, .. } => reason,
-        Refusal::Unanswered => "NoScaler",
-        Refusal::Refused { .. } => "WakeRefused",
-        Refusal::Failed { .. } => "WakeFailed",
-        Refusal::Blocked { .. } => "Blocked",
-        Refusal::Gone => "NotFound",
-        Refusal::PortNotDeclared { .. } => "PortNotDeclared",
-        Refusal::ShuttingDown => "ShuttingDown",
     }
 }
 

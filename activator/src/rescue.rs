@@ -139,6 +139,12 @@ mod tests {
             retry_after: Some(Duration::from_millis(2100)),
         });
         assert_eq!((failed.0, failed.1.as_deref()), (503, Some("3")));
+        let denied = refused(Refusal::Failed {
+            reason: "WakeDenied".into(),
+            message: "not allowed".into(),
+            retry_after: Some(Duration::from_secs(1)),
+        });
+        assert_eq!((denied.0, denied.1), (503, None));
         let json = r#"{"detail":"no such \"image\"","reason":"ImagePullBackOff"}
 "#;
         assert_eq!(failed.2, json);

@@ -42,6 +42,17 @@ pub fn for_clients(reason: &str) -> &'static str {
     }
 }
 
+/// Whether what failed for this reason may go well after a pause, with nothing changed by anybody. Where it may
+/// not, a client that is told when to ask again asks in vain.
+#[must_use]
+pub fn waiting_helps(reason: &str) -> bool {
+    !matches!(
+        reason,
+        // A role, an admission policy; a name that is none.
+        "WakeDenied" | "InvalidImageName"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -116,6 +116,24 @@ impl Refusal {
         }
     }
 
+    /// One CamelCase word, fixed.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::LotFull => "LotFull",
+            Self::TotalFull => "ActivatorFull",
+            Self::Throttled { .. } => "Throttled",
+            Self::Expired { .. } => "WaitExpired",
+            Self::StillWaking { reason, .. } => reason,
+            Self::Unanswered => "NoScaler",
+            Self::Refused { .. } => "WakeRefused",
+            Self::Failed { .. } => "WakeFailed",
+            Self::Blocked { .. } => "Blocked",
+            Self::Gone => "NotFound",
+            Self::PortNotDeclared { .. } => "PortNotDeclared",
+            Self::ShuttingDown => "ShuttingDown",
+        }
+    }
+
     pub(super) fn ending(&self) -> Ending {
         match self {
             Self::Expired { .. } | Self::StillWaking { .. } | Self::Unanswered => Ending::Expired,
