@@ -5,16 +5,17 @@
 //! connection it came on back to the pool.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::proxy::Tally;
-use crate::server::{Serving, Tasks};
+use crate::server::Serving;
 use crate::slot::Activity;
-use crate::stream::{Ending, Kind, Watch};
+use crate::stream::{self, Ending, Kind};
 use crate::upstream::Connection;
 
 mod request;
@@ -118,9 +119,12 @@ pub(crate) struct TrackedBody {
     /// The last frame was taken, or the stream failed.
     ended: bool,
     connection: Option<Connection>,
-    watch: Option<Watch>,
+    /// It has waited for its sandbox once, and so may for long.
+    is_watched: bool,
+    /// Its client takes the end of the connection for that of the answer (HTTP/1.0).
+    ends_with_connection: bool,
     activity: Activity,
-    _serving: Serving,
+    serving: Serving,
 }
 
 impl TrackedBody {
@@ -130,21 +134,25 @@ impl TrackedBody {
         activity: Activity,
         serving: Serving,
         connection: Connection,
-        tasks: &Tasks,
+        version: Version,
     ) -> Self {
-        let watch = if incoming.is_end_stream() {
-            None
-        } else {
-            Watch::begin(kind, activity.pulse(), connection.pod(), tasks)
-        };
         Self {
             incoming,
             kind,
             ended: false,
             connection: Some(connection),
-            watch,
+            is_watched: false,
+            ends_with_connection: version < Version::HTTP_11,
             activity,
-            _serving: serving,
+            serving,
+        }
+    }
+
+    fn watch(&mut self) {
+        if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_watched) {
+            self.is_watched = true;
+            let watch = stream::watch(self.activity.pulse(), connection);
+            self.serving.tether().watch(Box::pin(watch));
         }
     }
 
@@ -165,7 +173,12 @@ impl TrackedBody {
             Ending::Trailers(trailers) if !is_reset => Some(Ok(Frame::trailers(trailers))),
             // A sandbox that is up and breaks off is not to be smoothed over.
             Ending::Clean if !is_up => None,
-            _ => Some(Err(cut)),
+            _ => {
+                if self.ends_with_connection {
+                    self.serving.client().reset();
+                }
+                Some(Err(cut))
+            }
         }
     }
 }
@@ -182,13 +195,13 @@ impl HttpBody for TrackedBody {
         if this.ended {
             return Poll::Ready(None);
         }
-        if let Some(watch) = &mut this.watch
-            && let Poll::Ready(reason) = watch.poll(cx)
-        {
-            this.watch = None;
+        if let Some(reason) = this.serving.tether().told() {
             return Poll::Ready(this.end(Cut::Ended(reason)));
         }
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            this.watch();
+            return Poll::Pending;
+        };
         Poll::Ready(match frame {
             None => {
                 this.ended = true;
@@ -196,9 +209,10 @@ impl HttpBody for TrackedBody {
             }
             Some(Ok(frame)) => {
                 this.ended = frame.is_trailers();
+                // Events are followed from the first byte.
                 if let Some(bytes) = frame.data_ref()
-                    && this.watch.is_some()
                     && this.kind.is_active(bytes)
+                    && this.is_watched
                 {
                     this.activity.pulse().beat();
                 }
@@ -228,6 +242,9 @@ fn is_reset(error: &hyper::Error) -> bool {
 
 impl Drop for TrackedBody {
     fn drop(&mut self) {
+        if self.is_watched {
+            self.serving.tether().release();
+        }
         let connection = self.connection.take();
         // A pod that is on its way out gets no idle connection: its server may wait for them to close. It
         // may begin to go in this very moment; then the connection is closed like any that nobody uses.

@@ -75,6 +75,9 @@ pub(crate) enum Error {
     /// This process lacks something: file descriptors, local ports.
     #[error("local resources: {0}")]
     Exhausted(std::io::Error),
+    /// This process ends before the sandbox has answered.
+    #[error("shutting down")]
+    ShuttingDown,
     /// Nobody is left to answer.
     #[error("the client left")]
     ClientGone,
@@ -140,6 +143,7 @@ impl Error {
             Self::Stalled(_) => "Stalled",
             Self::RequestBody(_) => "RequestBody",
             Self::Exhausted(_) => "Exhausted",
+            Self::ShuttingDown => "ShuttingDown",
             Self::ClientGone => "ClientGone",
         }
     }
@@ -163,7 +167,7 @@ impl Error {
             | Self::NoResponse(..)
             | Self::OutOfTime { .. }
             | Self::NotReading(..) => Fault::Sandbox,
-            Self::Connections | Self::Exhausted(_) => Fault::Ours,
+            Self::Connections | Self::Exhausted(_) | Self::ShuttingDown => Fault::Ours,
             Self::Refused(_, refusal) => match refusal {
                 Refusal::ShuttingDown | Refusal::TotalFull => Fault::Ours,
                 Refusal::LotFull | Refusal::Throttled { .. } => Fault::Client,
@@ -183,7 +187,9 @@ impl Error {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ForeignPage(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Connections | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connections | Self::Exhausted(_) | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect(..) | Self::Exchange(..) | Self::NoSwitch(..) => StatusCode::BAD_GATEWAY,
             Self::NoResponse(..) | Self::OutOfTime { .. } | Self::NotReading(..) => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -266,6 +272,9 @@ impl Error {
             )),
             Self::RequestBody(_) => Cow::Borrowed("The request body is incomplete or malformed."),
             Self::Exhausted(_) => Cow::Borrowed("The proxy is out of local resources."),
+            Self::ShuttingDown => Cow::Borrowed(
+                "The proxy is shutting down, and the sandbox has not answered yet; it may have the request.",
+            ),
             Self::ClientGone => Cow::Borrowed("The client left."),
             Self::Refused(key, refusal) => refusal_detail(key, refusal),
         }

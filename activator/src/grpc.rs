@@ -89,7 +89,9 @@ fn code(error: &Error) -> u32 {
         }
         Error::RequestBody(_) | Error::Stalled(_) | Error::ClientGone => ABORTED,
         Error::Connections | Error::Exhausted(_) => RESOURCE_EXHAUSTED,
-        Error::Connect(..) | Error::Exchange(..) | Error::NoSwitch(..) => UNAVAILABLE,
+        Error::Connect(..) | Error::Exchange(..) | Error::NoSwitch(..) | Error::ShuttingDown => {
+            UNAVAILABLE
+        }
         Error::Refused(_, refusal) => match refusal {
             Refusal::LotFull | Refusal::TotalFull | Refusal::Throttled { .. } => RESOURCE_EXHAUSTED,
             Refusal::Gone => NOT_FOUND,

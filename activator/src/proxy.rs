@@ -86,6 +86,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Gone> {
         let (version, call) = (request.version(), Call::of(&request));
         let mut tally = Tally::begin(&self.activator, &request);
+        let tether = Arc::clone(serving.tether());
         let reader = self.config().pages.reader(request.headers());
         let outcome = tokio::select! {
             // An answer that is there is given: whether the client is there too shows in the writing.
@@ -93,6 +94,7 @@ impl Proxy {
             outcome = self.forward(client, request, call, serving, &mut tally) => outcome,
             // h2 tells by itself, and per stream.
             () = client.gone(), if version < Version::HTTP_2 => Err(Error::ClientGone),
+            () = tether.leaving() => Err(Error::ShuttingDown),
         };
         match outcome {
             Ok(response) => Ok(tally.follow(response)),
@@ -126,7 +128,7 @@ impl Proxy {
         if parts.headers.len() > self.activator.config.header_count {
             return Err(Error::TooManyFields(self.activator.config.header_count));
         }
-        let switch = tunnel::wanted(&mut parts)?;
+        let switch = tunnel::wanted(&mut parts, serving.tether())?;
         let config = self.config();
         let mut target = match self.router.route(&parts) {
             Ok(Route::Sandbox(target)) => target,
@@ -160,6 +162,7 @@ impl Proxy {
         if switch.is_some() {
             naming.hide_origin(&mut parts.headers);
         }
+        let version = parts.version;
         way.tell(&mut parts.headers, client.forwarded_for(), &target.by);
         target.by.leave(&mut parts.uri)?;
         let (request, switch) = outbound(parts, body, switch);
@@ -177,7 +180,7 @@ impl Proxy {
 
         // 8 respond
         naming.turn_back(answer.response.headers_mut(), answer.connection.address());
-        self.respond(answer, switch, activity, client, serving)
+        self.respond(answer, switch, activity, client, serving, version)
     }
 
     fn respond(
@@ -187,6 +190,7 @@ impl Proxy {
         activity: Activity,
         client: &Client,
         serving: Serving,
+        version: Version,
     ) -> Result<Response<Body>, Error> {
         let Answer {
             mut response,
@@ -226,8 +230,7 @@ impl Proxy {
             (false, _) => {
                 let kind = Kind::of(response.headers(), call.is_some());
                 let track = |incoming| {
-                    let tasks = &self.tasks;
-                    TrackedBody::new(incoming, kind, activity, serving, connection, tasks)
+                    TrackedBody::new(incoming, kind, activity, serving, connection, version)
                 };
                 Ok(response.map(|incoming| Body::tracked(track(incoming))))
             }

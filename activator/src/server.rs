@@ -23,15 +23,20 @@ use crate::rescue;
 use crate::sparing::{self, Line};
 use crate::tunnel;
 
+mod client;
 mod connection;
 mod socket;
 mod tasks;
+mod tether;
 
-pub(crate) use socket::{Client, Serving};
+pub(crate) use client::{Client, Serving};
 pub(crate) use tasks::Tasks;
+pub(crate) use tether::{Mover, Tether};
 
 /// Pause after an accept that failed for want of file descriptors: the next one would fail as well.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
+/// How long a client may take to read what it is told last.
+pub(crate) const HEARING: Duration = Duration::from_secs(60);
 /// Refused connections that are seen off at a time; each costs a task for [`socket::LINGER`]. More than
 /// that are dropped without a word.
 const SEEN_OFF: usize = 256;

@@ -58,8 +58,8 @@ pub(crate) struct Slot {
     state: Mutex<Inner>,
     /// Tells the wake task, if there is one, that something changed.
     changed: Notify,
-    /// Tells what is open towards a pod that it is not the target's any more.
-    left: Notify,
+    /// Tells what is open that its pod is not the target's any more, or that it may be silent for another time.
+    concerns: Notify,
     dirty: Arc<Dirty>,
     sight: Arc<sight::Sight>,
 }
@@ -113,7 +113,7 @@ impl Slot {
             key,
             state: Mutex::new(inner),
             changed: Notify::new(),
-            left: Notify::new(),
+            concerns: Notify::new(),
             dirty,
             sight,
         })
@@ -180,9 +180,9 @@ impl Slot {
         self.state.lock().facts.is_blocked
     }
 
-    /// Resolves when a pod stops being the target's, counted from this call.
-    pub(crate) fn pod_left(&self) -> Notified<'_> {
-        self.left.notified()
+    /// Resolves when a pod stops being the target's, or the policy on silence is another, counted from this call.
+    pub(crate) fn concern(&self) -> Notified<'_> {
+        self.concerns.notified()
     }
 
     /// How requests are spoken to it.
@@ -194,15 +194,16 @@ impl Slot {
     pub(crate) fn observe(&self, view: View, facts: Facts) -> Option<Arc<str>> {
         let mut state = self.look();
         state.entry.observe(view, now());
-        let before = std::mem::replace(&mut state.facts, Arc::new(facts))
-            .pod
-            .clone();
+        let before = std::mem::replace(&mut state.facts, Arc::new(facts));
+        let is_told_anew = before.stream_idle != state.facts.stream_idle
+            || before.websocket_idle != state.facts.websocket_idle;
+        let before = before.pod.clone();
         let present = state.facts.pod.as_ref().map(|pod| &pod.uid);
         let gone = before.filter(|before| Some(&before.uid) != present);
         drop(state);
         self.changed.notify_one();
-        if gone.is_some() {
-            self.left.notify_waiters();
+        if gone.is_some() || is_told_anew {
+            self.concerns.notify_waiters();
         }
         gone.map(|pod| Arc::clone(&pod.uid))
     }

@@ -1,21 +1,18 @@
 //! A response that flows: which of its bytes are heartbeats, and how it ends before its time.
 //!
-//! What its sandbox leaves open is ended when the process shuts down, and when it was silent for
-//! `streamIdle` and the pod is not the sandbox's any more: in the words of what it carries where there are
-//! any, and otherwise as a broken one, so that half an answer never looks whole.
+//! What its sandbox leaves open is ended when the process shuts down, when the pod is dead, and when it was
+//! silent for `streamIdle` and the pod is not the sandbox's any more: in the words of what it carries where there
+//! are any, and otherwise as a broken one, so that half an answer never looks whole.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reveille_activator_core::events::Events;
-use tokio::sync::oneshot;
 
 use crate::grpc;
-use crate::server::Tasks;
 use crate::slot::{Pulse, Slot};
+use crate::upstream::Connection;
 
 /// What a response carries.
 #[derive(Clone, Copy, Debug)]
@@ -77,41 +74,18 @@ impl Kind {
     }
 }
 
-/// Watches one response, in a task that ends with it.
-pub(crate) struct Watch(oneshot::Receiver<&'static str>);
-
-impl Watch {
-    /// `None` if nothing has to be watched: it says nothing to this proxy, and counts while it is open.
-    pub(crate) fn begin(
-        kind: Kind,
-        pulse: &Arc<Pulse>,
-        pod: &Arc<str>,
-        tasks: &Tasks,
-    ) -> Option<Self> {
-        if matches!(kind, Kind::Plain) && pulse.slot().stream_idle().is_none() {
-            return None;
-        }
-        let (mut tell, told) = oneshot::channel();
-        let (pulse, pod, leaving) = (Arc::clone(pulse), Arc::clone(pod), tasks.leaving());
-        tasks.spawn(async move {
-            let reason = tokio::select! {
-                biased;
-                () = tell.closed() => return,
-                () = leaving.cancelled() => "the proxy is shutting down",
-                () = pulse.watch(&pod, Slot::stream_idle) => "the sandbox went to sleep",
-            };
-            // Whoever it is for may have ended by itself.
-            let _ = tell.send(reason);
-        });
-        Some(Self(told))
-    }
-
-    /// Ready with the reason once the response is to be ended.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
-        match Pin::new(&mut self.0).poll(cx) {
-            Poll::Ready(Ok(reason)) => Poll::Ready(reason),
-            // The task was cut with the process.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+/// Completes with the reason once a response on this connection is to end before its time, but for a shutdown.
+pub(crate) fn watch(
+    pulse: &Arc<Pulse>,
+    connection: &Connection,
+) -> impl Future<Output = &'static str> + Send + use<> {
+    let pulse = Arc::clone(pulse);
+    let (pod, life) = (Arc::clone(connection.pod()), Arc::clone(connection.life()));
+    async move {
+        tokio::select! {
+            biased;
+            () = life.over() => "the sandbox is gone",
+            () = pulse.watch(&pod, Slot::stream_idle) => "the sandbox went to sleep",
         }
     }
 }

@@ -14,16 +14,18 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::body::Body;
 use crate::error::Error;
 use crate::headers;
-use crate::server::{Serving, Tasks};
+use crate::server::{Mover, Serving, Tasks, Tether};
 use crate::slot::Activity;
 use crate::upstream::Connection;
 
 mod copy;
+mod stream;
 mod way;
 
 /// Time for what this side ends to be told so.
@@ -37,14 +39,15 @@ const WEBSOCKET_ACCEPT: HeaderName = http::header::SEC_WEBSOCKET_ACCEPT;
 pub(crate) struct Switch {
     client: OnUpgrade,
     offer: HeaderValue,
-    is_over_h2: bool,
+    /// Over h2: what moves the bytes to the client, once both ends have switched.
+    mover: Option<oneshot::Receiver<Mover>>,
 }
 
 /// Takes the wish out of a request's head.
 ///
 /// # Errors
 /// If it is for something that this proxy does not do: a plain CONNECT, or another protocol over h2.
-pub(crate) fn wanted(parts: &mut Parts) -> Result<Option<Switch>, Error> {
+pub(crate) fn wanted(parts: &mut Parts, tether: &Tether) -> Result<Option<Switch>, Error> {
     if parts.method == Method::CONNECT {
         let is_websocket = parts
             .extensions
@@ -59,7 +62,7 @@ pub(crate) fn wanted(parts: &mut Parts) -> Result<Option<Switch>, Error> {
         return Ok(client.map(|client| Switch {
             client,
             offer: WEBSOCKET,
-            is_over_h2: true,
+            mover: Some(tether.mover()),
         }));
     }
     let Some(offer) = headers::upgrade(parts) else {
@@ -69,7 +72,7 @@ pub(crate) fn wanted(parts: &mut Parts) -> Result<Option<Switch>, Error> {
     Ok(client.map(|client| Switch {
         client,
         offer,
-        is_over_h2: false,
+        mover: None,
     }))
 }
 
@@ -94,7 +97,7 @@ impl Switch {
     }
 
     pub(crate) fn is_over_h2(&self) -> bool {
-        self.is_over_h2
+        self.mover.is_some()
     }
 
     /// Answers the client, and copies bytes in a task once both ends have switched. The sandbox counts as
@@ -117,14 +120,17 @@ impl Switch {
         });
         let leaving = tasks.leaving();
         let sandbox = hyper::upgrade::on(&mut response);
-        let Self {
-            client, is_over_h2, ..
-        } = self;
+        let broken = connection.broken();
+        let Self { client, mover, .. } = self;
+        let is_over_h2 = mover.is_some();
         tasks.spawn(async move {
-            let _serving = serving;
             let (client, sandbox) = match tokio::try_join!(client, sandbox) {
                 Ok(ends) => ends,
                 Err(error) => return debug!(%error, "an end did not switch protocols"),
+            };
+            let mover = match mover {
+                Some(mover) => mover.await.ok(),
+                None => None,
             };
             let ties = copy::Ties {
                 pulse: activity.pulse(),
@@ -132,8 +138,18 @@ impl Switch {
                 life: &life,
                 is_websocket,
                 leaving,
+                sandbox: &broken,
+                can_reset: mover.is_some(),
             };
-            copy::both_ways(TokioIo::new(client), TokioIo::new(sandbox), &ties).await;
+            let (client, sandbox) = (TokioIo::new(client), TokioIo::new(sandbox));
+            match mover {
+                None => {
+                    if copy::both_ways(client, sandbox, &ties).await == copy::End::Unheard {
+                        serving.client().reset();
+                    }
+                }
+                Some(mover) => stream::both_ways(client, mover, sandbox, &ties).await,
+            }
         });
         let (mut parts, _) = response.into_parts();
         parts.extensions = http::Extensions::new();

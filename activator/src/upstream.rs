@@ -31,10 +31,13 @@ use crate::slot::Endpoint;
 mod connection;
 mod life;
 mod shared;
+mod wire;
 
 use connection::Sender;
 pub(crate) use connection::{Connection, Unanswered};
 pub(crate) use life::Life;
+pub(crate) use wire::Broken;
+use wire::Wire;
 
 /// Shards of the pool: a power of two well above the number of threads, so that two seldom meet.
 const SHARDS: usize = 64;
@@ -136,7 +139,7 @@ impl Upstream {
         let life = shard.lives.get(&endpoint.pod).and_then(Weak::upgrade);
         drop(shard);
         let ((sender, name), life) = (found?, life?);
-        Some(Connection::reused(self, endpoint, sender, name, life))
+        Some(Connection::new(self, endpoint, sender, name, life))
     }
 
     /// A new connection to this endpoint.
@@ -156,7 +159,8 @@ impl Upstream {
         let stream = dial(endpoint.address, silence).await?;
         // An upgrade is a thing of HTTP/1.1; servers of h2c speak that as well.
         let speaks_h2 = endpoint.h2c && !is_upgrade;
-        let mut sender = Sender::handshake(stream, speaks_h2, &life, &self.tasks)
+        let (wire, broken) = Wire::new(stream);
+        let mut sender = Sender::handshake(wire, speaks_h2, &life, &self.tasks)
             .await
             .map_err(Failure::Refused)?;
         let name = Name::of(endpoint.address);
@@ -173,7 +177,8 @@ impl Upstream {
             );
         }
         let took = started.elapsed();
-        Ok(Connection::opened(self, endpoint, sender, name, life, took))
+        let connection = Connection::new(self, endpoint, sender, name, life);
+        Ok(connection.opened(took, broken))
     }
 
     /// Forgets the idle connections of a pod that is the target's no more.

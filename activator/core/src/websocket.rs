@@ -78,6 +78,12 @@ impl Frames {
         self.state == State::Open && self.is_between()
     }
 
+    /// Whether all that has passed were whole frames, as far as it was frames.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.state == State::Lost || self.is_between()
+    }
+
     const fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0
     }

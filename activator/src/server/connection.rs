@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::socket::{Client, Socket, Speaks, see_off};
+use super::socket::{Socket, Speaks, see_off};
+use super::tether::Streams;
+use super::{Client, HEARING};
 use crate::body::Body;
 use crate::proxy::{Gone, Proxy};
-use crate::server::Tasks;
 
 /// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
 /// front, so that it is not this side that closes under a request on its way.
@@ -60,7 +61,7 @@ pub(super) async fn serve(
     };
     match outcome {
         Ok(Ended::Closed) => see_off(&stream).await,
-        Ok(Ended::Upgraded) => {}
+        Ok(Ended::Upgraded | Ended::Cut) => {}
         Err(error) => {
             debug!(%peer, %error, "connection failed");
             // A head that could not be read was answered with 400 or 431.
@@ -89,6 +90,8 @@ enum Ended {
     Closed,
     /// The socket now belongs to a tunnel.
     Upgraded,
+    /// Its client does not read.
+    Cut,
 }
 
 async fn serve_http1(
@@ -103,15 +106,29 @@ async fn serve_http1(
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = pin!(connection);
+    let leaving = proxy.tasks().leaving();
     // The connection first: one that was not polled yet would be closed with its first request unread.
     tokio::select! {
         biased;
         outcome = connection.as_mut() => return outcome.map(|()| ended(&requests)),
+        () = requests.tether().over(&leaving) => return Ok(cut(&requests)),
         () = shutdown.cancelled() => {}
         () = requests.idle_for(IDLE) => {}
     }
     connection.as_mut().graceful_shutdown();
-    connection.await.map(|()| ended(&requests))
+    tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome.map(|()| ended(&requests)),
+        () = requests.tether().over(&leaving) => Ok(cut(&requests)),
+        // It does not read its last answer.
+        () = requests.idle_for(HEARING) => Ok(cut(&requests)),
+    }
+}
+
+/// Ends a connection whose client does not read.
+fn cut(client: &Client) -> Ended {
+    client.reset();
+    Ended::Cut
 }
 
 async fn serve_http2(
@@ -175,9 +192,9 @@ fn http1_builder(proxy: &Proxy) -> http1::Builder {
     builder
 }
 
-fn http2_builder(proxy: &Proxy) -> http2::Builder<Tasks> {
+fn http2_builder(proxy: &Proxy) -> http2::Builder<Streams> {
     let config = proxy.config();
-    let mut builder = http2::Builder::new(proxy.tasks().share());
+    let mut builder = http2::Builder::new(Streams::new(proxy.tasks()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

@@ -1,25 +1,19 @@
-//! A client's socket, shared between the HTTP library that reads and writes it and the request that
-//! wants to know whether the client is still there.
-//!
-//! The library does not read while a request's body waits, so it cannot see the client leave. The kernel
-//! tells of a hang-up apart from data: [`Client::gone`] waits for that alone and reads nothing. A client
-//! that has closed its sending side counts as gone, as it does for the library: the two cannot be told
-//! apart, and an agent is not to be woken, or kept awake, for nobody.
+//! A client's socket as the HTTP library reads and writes it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderValue;
 use nix::sys::socket::{self, Shutdown as Side};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::Client;
 
 /// How long a closed connection is read to its end, so that the kernel does not answer unread bytes with
 /// a reset that overtakes the response.
@@ -27,122 +21,6 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// First bytes of a client that speaks HTTP/2 by prior knowledge (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What requests know of the connection they came on.
-pub(crate) struct Client {
-    stream: Arc<TcpStream>,
-    address: IpAddr,
-    /// The address as `X-Forwarded-For` says it.
-    forwarded_for: HeaderValue,
-    /// Requests whose head was read, so far.
-    begun: AtomicUsize,
-    /// Bodies, answers and tunnels of such requests that are not over.
-    serving: AtomicUsize,
-    /// The head of a next one has begun to come.
-    asking: AtomicBool,
-    since: Instant,
-    /// Nanoseconds from `since` to the end of the last one.
-    ended: AtomicU64,
-    /// The socket was handed to a tunnel.
-    upgraded: AtomicBool,
-}
-
-impl Client {
-    pub(super) fn new(stream: Arc<TcpStream>, peer: SocketAddr) -> Self {
-        let address = peer.ip().to_canonical();
-        let forwarded_for =
-            HeaderValue::from_str(&address.to_string()).expect("an address is a header value");
-        Self {
-            stream,
-            address,
-            forwarded_for,
-            begun: AtomicUsize::new(0),
-            serving: AtomicUsize::new(0),
-            asking: AtomicBool::new(false),
-            since: Instant::now(),
-            ended: AtomicU64::new(0),
-            upgraded: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    pub(crate) fn forwarded_for(&self) -> &HeaderValue {
-        &self.forwarded_for
-    }
-
-    /// Completes when the client has hung up. Reads nothing; cancel-safe.
-    pub(crate) async fn gone(&self) {
-        // PRIORITY stands for the closed read side here: nobody asked the kernel for urgent data, and
-        // READABLE would also come true for a body that waits.
-        let hung_up = Interest::PRIORITY.add(Interest::ERROR);
-        // An error means that the runtime shuts down.
-        let _ = self.stream.ready(hung_up).await;
-    }
-
-    /// The connection is about to leave HTTP.
-    pub(crate) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Acquire)
-    }
-
-    /// Counts a request whose head was just read.
-    pub(super) fn serving(client: &Arc<Self>) -> Serving {
-        client.begun.fetch_add(1, Ordering::Relaxed);
-        client.serving.fetch_add(1, Ordering::Relaxed);
-        client.asking.store(false, Ordering::Release);
-        Serving(Arc::clone(client))
-    }
-
-    /// Completes when nothing has been asked for or served for that long from now on, whatever else the
-    /// client sends.
-    pub(super) async fn idle_for(&self, limit: Duration) {
-        let asked = Instant::now();
-        loop {
-            let is_idle = self.is_between_requests() && !self.asking.load(Ordering::Acquire);
-            let idle_since = if is_idle {
-                let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
-                asked.max(self.since + ended)
-            } else {
-                // What ends from now on is not idle for long enough before this is looked at again.
-                Instant::now()
-            };
-            let until = idle_since + limit;
-            if Instant::now() >= until {
-                return;
-            }
-            sleep_until(until).await;
-        }
-    }
-
-    /// Bytes that arrive now belong to the head of a next request.
-    fn is_between_requests(&self) -> bool {
-        self.serving.load(Ordering::Acquire) == 0
-    }
-}
-
-/// A request being served; held by each body that it has, and by the tunnel that it becomes.
-pub(crate) struct Serving(Arc<Client>);
-
-impl Clone for Serving {
-    fn clone(&self) -> Self {
-        self.0.serving.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let ended = u64::try_from(self.0.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.0.ended.store(ended, Ordering::Relaxed);
-        self.0.serving.fetch_sub(1, Ordering::Release);
-    }
-}
 
 /// The socket as the HTTP library sees it.
 ///

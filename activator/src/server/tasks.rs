@@ -1,7 +1,6 @@
 //! Tasks that outlive the call that began them: streams of h2 connections, tunnels, connections to pods.
 //! Somebody waits for them, and can cut them.
 
-use hyper::rt::Executor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,15 +21,6 @@ impl Tasks {
         }
     }
 
-    /// The same group, for many short tasks of one owner: they share a lock with each other only.
-    pub(crate) fn share(&self) -> Self {
-        Self {
-            tracker: self.tracker.clone(),
-            cut: self.cut.child_token(),
-            leave: self.leave.child_token(),
-        }
-    }
-
     /// Runs a future to its end, or until the group is cut.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         // A token of its own: waiting on one that all tasks share would be a lock that all share.
@@ -43,6 +33,11 @@ impl Tasks {
                 () = cut.cancelled() => {}
             }
         });
+    }
+
+    /// Runs a future that ends with its owner: waited for, and not cut from here.
+    pub(super) fn track(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(future);
     }
 
     /// Asks what never ends by itself to say its last words: the cut comes soon.
@@ -75,14 +70,5 @@ impl Tasks {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.tracker.is_closed()
-    }
-}
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.spawn(future);
     }
 }

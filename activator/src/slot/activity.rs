@@ -7,12 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Uri};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Slot, now};
-
-/// How often a silence that has no limit is looked at again: a policy may have changed.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Characters kept of the path of a request that wakes.
 const LONGEST_PATH: usize = 150;
@@ -128,29 +125,28 @@ impl Pulse {
     pub(crate) async fn watch(&self, pod: &Arc<str>, limit: impl Fn(&Slot) -> Option<Duration>) {
         self.beat();
         loop {
-            let left = self.slot.pod_left();
+            let concern = self.slot.concern();
             // Asked anew each time: a policy may have changed.
-            let next = match limit(&self.slot) {
-                None => Instant::now() + LOOK_AGAIN,
-                Some(limit) => {
-                    let last = self.last.load(Ordering::SeqCst);
-                    let silent_at = self.began + Duration::from_nanos(last) + limit;
-                    if Instant::now() < silent_at {
-                        silent_at
-                    } else {
-                        self.quiet(last);
-                        // From now on bytes say so themselves; look again when they could have rested for
-                        // long.
-                        Instant::now() + limit.max(Duration::from_secs(1))
-                    }
+            let next = limit(&self.slot).map(|limit| {
+                let last = self.last.load(Ordering::SeqCst);
+                let silent_at = self.began + Duration::from_nanos(last) + limit;
+                if Instant::now() < silent_at {
+                    silent_at
+                } else {
+                    self.quiet(last);
+                    // From now on bytes say so themselves; look again when they could have rested for
+                    // long.
+                    Instant::now() + limit.max(Duration::from_secs(1))
                 }
-            };
+            });
             if self.state.load(Ordering::Acquire) == QUIET && !self.slot.has_pod(pod) {
                 return;
             }
-            tokio::select! {
-                () = sleep_until(next) => {}
-                () = left => {}
+            match next {
+                None => concern.await,
+                Some(next) => {
+                    let _ = timeout_at(next, concern).await;
+                }
             }
         }
     }

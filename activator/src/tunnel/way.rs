@@ -81,11 +81,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
     }
 
     /// Copies on to the end of the frame that is under way, if any is; then, if a frame may be put in here,
-    /// that one is. Nothing more is said this way.
+    /// that one is. Nothing but [`Way::hang_up`] is to come after it.
     ///
     /// # Errors
     /// If nobody takes it.
-    pub(super) async fn close(&mut self, last_frame: &[u8]) -> io::Result<()> {
+    pub(super) async fn conclude(&mut self, last_frame: &[u8]) -> io::Result<()> {
         while let Some(wire) = &self.frames {
             let waits = &self.buffer[self.start..self.end];
             match wire.written.until_boundary(waits) {
@@ -111,7 +111,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Way<R, W> {
             (self.start, self.end) = (0, last_frame.len());
             self.write_up_to(self.end).await?;
         }
-        self.hang_up().await
+        Ok(())
+    }
+
+    /// Whether what was said ends where it may end, as far as this side knows.
+    pub(super) fn is_whole(&self) -> bool {
+        self.frames
+            .as_ref()
+            .is_none_or(|wire| wire.written.is_whole())
     }
 
     /// Says that nothing more comes this way.

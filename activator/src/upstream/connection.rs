@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::life::Living;
 use super::shared::Shared;
+use super::wire::Broken;
 use super::{Idle, Life, Name, Upstream};
 use crate::body::{Progress, RequestBody};
 use crate::server::Tasks;
@@ -48,6 +49,8 @@ pub(crate) struct Connection {
     life: Arc<Life>,
     /// How long it took to open; `None` if it was idle in the pool.
     opened_in: Option<Duration>,
+    /// How it is to end, if it was opened for this exchange.
+    broken: Option<Broken>,
     progress: Option<Arc<Progress>>,
 }
 
@@ -59,34 +62,13 @@ pub(crate) struct Unanswered {
 }
 
 impl Connection {
-    pub(super) fn reused(
+    /// One of the pool.
+    pub(super) fn new(
         pool: &Arc<Upstream>,
         endpoint: &Endpoint,
         sender: Sender,
         name: Name,
         life: Arc<Life>,
-    ) -> Self {
-        Self::new(pool, endpoint, sender, name, life, None)
-    }
-
-    pub(super) fn opened(
-        pool: &Arc<Upstream>,
-        endpoint: &Endpoint,
-        sender: Sender,
-        name: Name,
-        life: Arc<Life>,
-        took: Duration,
-    ) -> Self {
-        Self::new(pool, endpoint, sender, name, life, Some(took))
-    }
-
-    fn new(
-        pool: &Arc<Upstream>,
-        endpoint: &Endpoint,
-        sender: Sender,
-        name: Name,
-        life: Arc<Life>,
-        opened_in: Option<Duration>,
     ) -> Self {
         let (pod, address) = (Arc::clone(&endpoint.pod), endpoint.address);
         Self {
@@ -96,8 +78,18 @@ impl Connection {
             sender,
             name,
             life,
-            opened_in,
+            opened_in: None,
+            broken: None,
             progress: None,
+        }
+    }
+
+    /// It was opened for this exchange, which took so long.
+    pub(super) fn opened(self, took: Duration, broken: Broken) -> Self {
+        Self {
+            opened_in: Some(took),
+            broken: Some(broken),
+            ..self
         }
     }
 
@@ -119,6 +111,11 @@ impl Connection {
     /// The life of that pod, for what goes on after the connection left HTTP.
     pub(crate) fn life(&self) -> &Arc<Life> {
         &self.life
+    }
+
+    /// How it is to end; only one that was opened for its exchange, as for an upgrade, can be told.
+    pub(crate) fn broken(&self) -> Broken {
+        self.broken.clone().unwrap_or_default()
     }
 
     /// It left a request unanswered for too long: no further one gets it.

@@ -19,18 +19,19 @@ use crate::support::agent::read_head;
 use crate::support::{Agent, Edge, head_of, soon};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\n\r\n";
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any timer of the edge.
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-const EVENTS: &str = "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n";
-const LINES: &str = "content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
+pub(crate) const EVENTS: &str = "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n";
+pub(crate) const LINES: &str =
+    "content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
 const COUNTED: &str = "content-type: text/event-stream\r\ncontent-length: 99\r\n";
-const LAST_CHUNK: &str = "0\r\n\r\n";
+pub(crate) const LAST_CHUNK: &str = "0\r\n\r\n";
 
 /// An agent that answers its one request with these fields, then with what the test says, until the test
 /// drops its end.
-async fn speaking(fields: &'static str) -> (Agent, mpsc::Sender<String>) {
+pub(crate) async fn speaking(fields: &'static str) -> (Agent, mpsc::Sender<String>) {
     let (say, said) = mpsc::channel::<String>(8);
     let said = std::sync::Mutex::new(Some(said));
     let agent = Agent::raw(move |mut stream| {
@@ -49,33 +50,33 @@ async fn speaking(fields: &'static str) -> (Agent, mpsc::Sender<String>) {
     (agent, say)
 }
 
-fn chunk(text: &str) -> String {
+pub(crate) fn chunk(text: &str) -> String {
     format!("{:X}\r\n{text}\r\n", text.len())
 }
 
 /// A client that has read the head of what alice says.
-async fn listening(edge: &Edge) -> TcpStream {
+pub(crate) async fn listening(edge: &Edge) -> TcpStream {
     let mut stream = edge.connect().await;
     stream.write_all(GET.as_bytes()).await.unwrap();
     assert_eq!(head_of(&mut stream).await.status, 200);
     stream
 }
 
-async fn heard(stream: &mut TcpStream, text: &str) {
+pub(crate) async fn heard(stream: &mut TcpStream, text: &str) {
     let mut bytes = vec![0; text.len()];
     stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&bytes), text);
 }
 
 /// All that still comes.
-async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = timeout(HOUR, stream.read_to_end(&mut bytes)).await.unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Alice goes to sleep, as the watch shows it.
-async fn sleeps(edge: &Edge) {
+pub(crate) async fn sleeps(edge: &Edge) {
     edge.sandbox("alice", OperatingMode::Suspended).await;
 }
 

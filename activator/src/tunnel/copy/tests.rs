@@ -72,6 +72,8 @@ impl Tunnel {
                 life: &Life::default(),
                 is_websocket,
                 leaving: left,
+                sandbox: &Broken::default(),
+                can_reset: false,
             };
             both_ways(client_side, sandbox_side, &ties).await;
         });

@@ -9,6 +9,7 @@ use super::Edge;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
@@ -77,6 +78,26 @@ impl Frames {
         let block = block(head.iter().chain(fields));
         let flags = END_STREAM | END_HEADERS;
         self.send(HEADERS, flags, stream, &block).await.unwrap();
+    }
+
+    /// Asks alice for a WebSocket (RFC 8441 §4), and waits until it is open.
+    pub(crate) async fn open_websocket(&mut self, stream: u32, path: &str) {
+        let head = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "alice.default.sandbox.localhost"),
+            ("sec-websocket-version", "13"),
+        ];
+        let block = block(head.iter());
+        self.send(HEADERS, END_HEADERS, stream, &block)
+            .await
+            .unwrap();
+        let answer = self.next_within(super::SOON).await.unwrap().unwrap();
+        assert_eq!((answer.kind, answer.flags & END_STREAM), (HEADERS, 0));
+        // Index 8 of the static table (RFC 7541, Appendix A).
+        assert_eq!(answer.payload[0], 0x88, ":status 200");
     }
 
     /// The next frame that is no PING and no SETTINGS, within that time; `None` is the end of the connection.
