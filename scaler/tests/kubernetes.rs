@@ -11,6 +11,8 @@ mod claims;
 mod cluster;
 #[path = "support/cut.rs"]
 mod cut;
+#[path = "kubernetes/mistakes.rs"]
+mod mistakes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -91,8 +91,12 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
     }, {
         "rule": format!("self.key.matches('{LABEL_KEY}') && self.key.indexOf('/') <= 253"),
         "fieldPath": ".key",
-        "message": "no key of a label: write 1 to 63 letters, digits, '-', '_' or '.', beginning and ending \
-                    with a letter or digit, if need be behind a domain and '/', as in example.com/fleet",
+        "message": NO_KEY,
+    }]);
+    // The schema of a map says nothing of its keys.
+    let keys = json!([{
+        "rule": format!("self.all(key, key.matches('{LABEL_KEY}') && key.indexOf('/') <= 253)"),
+        "message": NO_KEY,
     }]);
     schemars::json_schema!({
         "type": "object",
@@ -104,6 +108,7 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
                 "description": "Labels and their values, all of them.",
                 "maxProperties": MOST_REQUIREMENTS,
                 "additionalProperties": value.clone(),
+                "x-kubernetes-validations": keys,
             },
             "matchExpressions": {
                 "type": "array",
@@ -139,6 +144,10 @@ pub(super) fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Sc
 /// A label's key, in RE2.
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*/)?\
                          [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
+/// What is wrong with such a key.
+const NO_KEY: &str = "no key of a label: write 1 to 63 letters, digits, '-', '_' or '.', beginning and ending with \
+                      a letter or digit, if need be behind a domain and '/', as in example.com/fleet";
 
 const RULES: [Rule; 20] = [
     Rule {
