@@ -227,8 +227,22 @@ pub struct ClaimFacts {
     /// When nothing is to be left of a released claim ([`crate::released_claim::RememberedClaim::ends`]).
     /// In a box, since nearly all have none.
     pub ends: Option<Box<Timestamp>>,
+    /// When a released claim is forgotten because nobody has asked for it. In a box, since most are not
+    /// released.
+    pub lapse: Option<Box<Lapse>>,
+    /// It sleeps as it is, whatever the policy says ([`crate::names::annotation::STAYS_BOUND`]).
+    pub stays_bound: bool,
     /// Wakes and sleeps written by Reveille on this claim so far.
     pub epoch: u64,
     /// Why it cannot be bound by waiting.
     pub fault: Option<Fault>,
+}
+
+/// The end of what is remembered of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapse {
+    /// UID of the [`crate::released_claim::ReleasedClaim`].
+    pub record: Arc<str>,
+    /// Its removal.
+    pub at: Timestamp,
 }

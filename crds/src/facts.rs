@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference};
 use serde_json::Value;
 
-use crate::change::{ClaimFacts, Fault, Hold, Misread, SandboxFacts};
+use crate::change::{ClaimFacts, Fault, Hold, Lapse, Misread, SandboxFacts};
 use crate::claim::SandboxClaim;
 use crate::labels::Labels;
 use crate::names::{annotation, label};
@@ -129,6 +129,8 @@ impl ClaimFacts {
             released: false,
             leftover: None,
             ends: None,
+            lapse: None,
+            stays_bound: annotated(meta, annotation::STAYS_BOUND).is_some(),
             epoch: epoch(meta),
             fault: fault(meta, conditions, &CLAIM_FAULTS),
         }
@@ -141,6 +143,10 @@ impl ClaimFacts {
         let meta = &released.metadata;
         let claim = &released.spec.claim;
         let pool = claim.spec.get("warmPoolRef").and_then(|it| it.get("name"));
+        let lapse = released.removal().map(|at| Lapse {
+            record: uid(meta),
+            at,
+        });
         Self {
             uid: released.spec.claim_uid.as_str().into(),
             created: created(meta),
@@ -151,6 +157,8 @@ impl ClaimFacts {
             released: true,
             leftover: None,
             ends: claim.ends().map(Box::new),
+            lapse: lapse.map(Box::new),
+            stays_bound: claim.annotations.contains_key(annotation::STAYS_BOUND),
             epoch: epoch(meta),
             fault: None,
         }

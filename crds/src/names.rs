@@ -19,6 +19,9 @@ pub mod annotation {
     /// On a Sandbox that the release of its claim has put to sleep: name and UID of that claim, `alice/<uid>`.
     /// Whoever wakes it raises the epoch of the claim first, so that it is not deleted any more.
     pub const RELEASING: &str = "reveille.dev/releasing";
+    /// On a claim that something else makes again whenever strategy Bind releases it: since when its Sandbox is
+    /// suspended instead (RFC 3339).
+    pub const STAYS_BOUND: &str = "reveille.dev/stays-bound";
     /// On a pod run by `lifecycle::local`: JSON object of container port to loopback port.
     pub const PORTS: &str = "reveille.dev/ports";
     /// Upstream: the pod tracked for a Sandbox.

@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// Seconds for which a claim that sleeps is remembered where no policy says it: thirty days, so that who
+/// comes back after a month away still finds it, and one claim per session is not one object for ever.
+pub const TTL_SECONDS: u32 = 30 * 86_400;
 
 /// Which claim was released, and what it was made of.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +32,7 @@ use serde_json::{Map, Value};
         type_ = "string",
         json_path = ".spec.claim.spec.warmPoolRef.name"
     ),
+    printcolumn(name = "Removal", type_ = "string", json_path = ".spec.removalTime"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -41,6 +46,22 @@ pub struct ReleasedClaimSpec {
     pub claim_uid: String,
     /// What the claim is created again from.
     pub claim: RememberedClaim,
+    /// When this is removed, and the claim's name with it, unless somebody asks for the claim before.
+    /// Write a later instant to keep it longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_time: Option<Time>,
+}
+
+impl ReleasedClaim {
+    /// When it is removed because nobody has asked for its claim.
+    #[must_use]
+    pub fn removal(&self) -> Option<Timestamp> {
+        let written = self.spec.removal_time.as_ref().map(|time| time.0);
+        let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let ttl = SignedDuration::from_secs(TTL_SECONDS.into());
+        // Those of before there was the field have none.
+        written.or_else(|| created?.checked_add(ttl).ok())
+    }
 }
 
 /// A SandboxClaim without what the API server and its controller add.

@@ -13,10 +13,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reveille_crds::SandboxKey;
 use reveille_crds::change::Hold;
 use reveille_crds::index::Target;
+use reveille_crds::released_claim::TTL_SECONDS;
 use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::ScaledSandboxStatus;
 use reveille_lifecycle::store::{ClaimChange, ModeChange, Store};
@@ -58,7 +59,8 @@ impl Objects {
 pub(crate) enum Change {
     /// With the hold that the writer knows of.
     Mode(ModeChange, Option<Hold>),
-    Release(ClaimChange),
+    /// With how long it is to be remembered.
+    Release(ClaimChange, SignedDuration),
     Bind(ClaimChange),
 }
 
@@ -102,7 +104,11 @@ pub(crate) fn address(write: &Write, target: &Target) -> Option<Change> {
             Some(if write.what == Intent::Bind {
                 Change::Bind(change)
             } else {
-                Change::Release(change)
+                let policy = target.policy.as_ref();
+                let ttl = policy.map_or(TTL_SECONDS, |(_, policy)| {
+                    policy.spec.wake.ttl_seconds_after_released
+                });
+                Change::Release(change, SignedDuration::from_secs(ttl.into()))
             })
         }
     }
@@ -132,14 +138,16 @@ pub(crate) async fn write(
     within(until, async {
         match (objects, change) {
             (Objects::Memory(store), Change::Mode(change, _)) => Ok(store.set_mode(change)?),
-            (Objects::Memory(store), Change::Release(change)) => Ok(store.release_claim(change)?),
+            (Objects::Memory(store), Change::Release(change, _)) => {
+                Ok(store.release_claim(change)?)
+            }
             (Objects::Memory(store), Change::Bind(change)) => Ok(store.bind_claim(change)?),
             (Objects::Kubernetes(writer), Change::Mode(change, hold)) => match change.to {
                 OperatingMode::Running => writer.set_mode(change, *hold, None, until).await,
                 OperatingMode::Suspended => writer.suspend(change, *hold, None, until).await,
             },
-            (Objects::Kubernetes(writer), Change::Release(change)) => {
-                writer.release(change, until).await
+            (Objects::Kubernetes(writer), Change::Release(change, ttl)) => {
+                writer.release(change, *ttl, until).await
             }
             (Objects::Kubernetes(writer), Change::Bind(change)) => writer.bind(change, until).await,
         }
@@ -228,7 +236,24 @@ pub(crate) async fn collect(
     .await
 }
 
-/// Removes the record of a claim that slept beyond its own end.
+/// Has a claim sleep as it is from now on, whatever its policy says.
+pub(crate) async fn keep_bound(
+    objects: &Objects,
+    claim: &SandboxKey,
+    uid: &str,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    within(until, async {
+        match objects {
+            Objects::Memory(_) => Ok(()),
+            Objects::Kubernetes(writer) => writer.keep_bound(claim, uid, until).await,
+        }
+    })
+    .await
+}
+
+/// Removes the record of a claim that slept beyond its end.
 pub(crate) async fn bury(
     objects: &Objects,
     claim: &SandboxKey,

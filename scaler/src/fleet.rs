@@ -94,6 +94,8 @@ struct Entry {
     agent_trouble: Option<&'static str>,
     /// What its annotations say that is not known, as it was last told.
     misread: Option<Box<Misread>>,
+    /// That its claim stays bound is being written.
+    keeping_bound: bool,
 }
 
 impl Fleet {
@@ -301,6 +303,7 @@ impl Fleet {
                 counted: None,
                 agent_trouble: None,
                 misread: None,
+                keeping_bound: false,
             }
         });
         entry.machine.observe(view, clocks.now);
@@ -308,6 +311,7 @@ impl Fleet {
         self.tallies.ruled(&entry.rule, &rule, clocks.now);
         entry.rule = rule;
         self.see_annotations(&target);
+        self.see_made_again(key);
         self.touch(key);
     }
 

@@ -122,6 +122,7 @@ fn claim_view(facts: &ClaimFacts, clocks: Clocks) -> view::ClaimView {
         epoch: facts.epoch,
         released: facts.released,
         deleting: facts.deleting,
+        stays_bound: facts.stays_bound,
         fault: facts.fault.as_ref().map(fault),
         age: clocks.age(facts.created),
     }

@@ -141,9 +141,11 @@ async fn of_a_claim_the_scaler_may_change_its_own_notes_alone() {
     .await
     .unwrap();
     let claims = objects(client_of(bed, "reveille-scaler").await, &namespace, CLAIM);
-    let note =
-        json!([{"op": "add", "path": "/metadata/annotations/reveille.dev~1epoch", "value": "2"}]);
-    patched(&claims, "carol", &note).await.unwrap();
+    for note in ["epoch", "stays-bound"] {
+        let path = format!("/metadata/annotations/reveille.dev~1{note}");
+        let note = json!([{"op": "add", "path": path, "value": "2"}]);
+        patched(&claims, "carol", &note).await.unwrap();
+    }
     let moved = json!([{"op": "replace", "path": "/spec/warmPoolRef/name", "value": "other"}]);
     let refusal = patched(&claims, "carol", &moved).await.unwrap_err();
     assert!(refusal.contains("of the spec"), "{refusal}");

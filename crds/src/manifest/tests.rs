@@ -142,7 +142,7 @@ fn names_scopes_and_subresources_are_upstreams() {
          [Ready Desired Age]",
         "scaledsandboxes.reveille.dev v1alpha1 ssb Namespaced [status] \
          [Target Cooldown Awake Asleep Ready Age]",
-        "releasedclaims.reveille.dev v1alpha1 rcl Namespaced [] [Pool Age]",
+        "releasedclaims.reveille.dev v1alpha1 rcl Namespaced [] [Pool Removal Age]",
     ];
     assert_eq!(seen, expected);
 }

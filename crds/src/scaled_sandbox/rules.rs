@@ -11,6 +11,8 @@ use crate::selector::Selector;
 
 /// One year: beyond it a duration is more likely milliseconds than meant.
 pub(super) const LONGEST: u32 = 31_536_000;
+/// What is to go for good is told a day ahead.
+pub(super) const DAY: u32 = 86_400;
 /// One hour: no client and no load balancer waits longer.
 pub(super) const LONGEST_WAIT: u32 = 3600;
 /// One day: agents think and pods load models for long, but not longer.
@@ -149,7 +151,7 @@ const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0
 const NO_KEY: &str = "no key of a label: write 1 to 63 letters, digits, '-', '_' or '.', beginning and ending with \
                       a letter or digit, if need be behind a domain and '/', as in example.com/fleet";
 
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     Rule {
         field: "",
         cel: "has(self.scaleTargetRef) != has(self.selector)",
@@ -209,6 +211,12 @@ const RULES: [Rule; 20] = [
         cel: "self.wake.progressDeadlineSeconds >= 1 && self.wake.progressDeadlineSeconds <= 86400",
         message: "write whole seconds from 1 to 86400 (a day), as in 600",
         holds: |spec| (1..=LONGEST_ANSWER).contains(&spec.wake.progress_deadline_seconds),
+    },
+    Rule {
+        field: "wake.ttlSecondsAfterReleased",
+        cel: "self.wake.ttlSecondsAfterReleased >= 86400 && self.wake.ttlSecondsAfterReleased <= 31536000",
+        message: "write whole seconds from 86400 (a day) to 31536000 (a year), as in 2592000",
+        holds: |spec| (DAY..=LONGEST).contains(&spec.wake.ttl_seconds_after_released),
     },
     Rule {
         field: "park.maxRequests",

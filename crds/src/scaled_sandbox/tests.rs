@@ -152,6 +152,10 @@ fn broken() -> Vec<(Value, &'static str)> {
             "spec.wake.progressDeadlineSeconds",
         ),
         (
+            json!({"wake": {"ttlSecondsAfterReleased": 3600}}),
+            "spec.wake.ttlSecondsAfterReleased",
+        ),
+        (
             json!({"http": {"responseTimeout": 86_401}}),
             "spec.http.responseTimeout",
         ),
@@ -254,7 +258,7 @@ fn a_spec_survives_writing_and_reading() {
     let spec = read(json!({
         "selector": {"matchLabels": {"fleet": "research"}},
         "cooldownPeriod": 5, "initialCooldownPeriod": 6, "minimumUptime": 0, "websocketIdle": 9,
-        "wake": {"strategy": "Bind", "deadline": 30, "readiness": "PortOpen"},
+        "wake": {"strategy": "Bind", "deadline": 30, "readiness": "PortOpen", "ttlSecondsAfterReleased": 86_400},
         "park": {"maxRequests": 5, "maxWait": 4, "releaseConcurrency": 3, "overflow": "Reject"},
         "busy": {"path": "/busy?who=all%20of%20us", "port": 9000, "period": 2},
         "triggers": [], "paused": true,

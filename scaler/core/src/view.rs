@@ -56,6 +56,8 @@ pub struct ClaimView {
     pub released: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// It is put to sleep as it is, whatever the strategy.
+    pub stays_bound: bool,
     /// Why it cannot be bound.
     pub fault: Option<Fault>,
     /// Time since it was created.
@@ -278,7 +280,8 @@ impl View {
     #[must_use]
     pub fn sleeps_by_release(&self) -> bool {
         let binds = |policy: Policy| policy.strategy == Strategy::Bind;
-        self.policy.is_some_and(binds) && self.claim.is_some()
+        let claim = self.claim.as_ref();
+        self.policy.is_some_and(binds) && claim.is_some_and(|claim| !claim.stays_bound)
     }
 
     /// Operator's pin.

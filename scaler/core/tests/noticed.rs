@@ -111,11 +111,32 @@ fn a_claim_that_somebody_makes_again_after_its_release_stays_bound_and_that_is_t
         world.notes().iter().filter(made).count()
     };
     assert_eq!(told(&world), 1);
+    assert!(world.machine.is_made_again());
     world.pass(seconds(30));
     let nonce = world.drain().unwrap();
     world.reply(nonce, true);
     world.begin(Intent::Suspend);
     assert_eq!(told(&world), 1);
+}
+
+#[test]
+fn a_scaler_that_starts_later_knows_it_by_what_stands_on_the_claim() {
+    let mut claim = claim_view(false);
+    claim.stays_bound = true;
+    let mut world = World::of(View {
+        sandbox: Some(sandbox_view(Mode::Running)),
+        claim: Some(claim),
+        pod: Some(pod("pod-1", true)),
+        policy: Some(Policy {
+            strategy: Strategy::Bind,
+            ..policy()
+        }),
+    });
+    assert!(!world.machine.is_made_again(), "it is written");
+    world.pass(seconds(30));
+    let nonce = world.drain().unwrap();
+    world.reply(nonce, true);
+    world.begin(Intent::Suspend);
 }
 
 #[test]

@@ -17,12 +17,13 @@
 //! A record is removed beside the claim that it is of only after that was fenced: its epoch is counted on,
 //! so that no deletion that was decided on before, however late it arrives, is done. A release without an
 //! answer leaves the record where it is: the claim may be gone. Leftovers are removed by the leader, and so is
-//! the record of a claim that its own `shutdownPolicy` would have deleted by now.
+//! the record of a claim that its own `shutdownPolicy` would have deleted by now, or that nobody has asked for
+//! until its `removalTime`.
 
 use std::time::Duration;
 
 use http::Method;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use reveille_crds::SandboxKey;
 use reveille_crds::names::annotation;
@@ -61,10 +62,11 @@ impl Identity {
 }
 
 impl Writer {
-    /// Puts a claim to sleep: remembers it and deletes it. Answers the new epoch.
+    /// Puts a claim to sleep: remembers it for `ttl` and deletes it. Answers the new epoch.
     pub(super) async fn release(
         &self,
         change: &ClaimChange,
+        ttl: SignedDuration,
         until: Instant,
     ) -> Result<u64, Failure> {
         let epoch = next_epoch(change.epoch)?;
@@ -73,7 +75,8 @@ impl Writer {
             "its controller keeps writing it".to_owned(),
         ));
         for again in 1..=TRIES {
-            let tried = self.try_release(change, epoch, (&mut record, &mut sleeps), until);
+            let progress = (&mut record, &mut sleeps);
+            let tried = self.try_release((change, epoch, ttl), progress, until);
             match tried.await {
                 // The controller has written to it since it was read.
                 Ok(false) => tokio::time::sleep(PAUSE * again).await,
@@ -115,8 +118,7 @@ impl Writer {
     /// to sleep.
     async fn try_release(
         &self,
-        change: &ClaimChange,
-        epoch: u64,
+        (change, epoch, ttl): (&ClaimChange, u64, SignedDuration),
         (record, sleeps): (&mut Option<Identity>, &mut bool),
         until: Instant,
     ) -> Result<bool, Failure> {
@@ -131,7 +133,7 @@ impl Writer {
             self.still_sleeps(sandbox, until).await?;
         }
         let read = Identity::of(&claim.metadata);
-        let object = remember(claim, change, epoch);
+        let object = remember(claim, change, epoch, ttl);
         *record = Some(
             self.write_record(&change.key, object, record.as_ref(), until)
                 .await?,
@@ -201,7 +203,7 @@ impl Writer {
         }
     }
 
-    /// Removes the record of a claim that slept beyond its own end; `claim` is its UID.
+    /// Removes the record of a claim that slept beyond its end; `claim` is its UID.
     pub(super) async fn bury(
         &self,
         key: &SandboxKey,
@@ -210,8 +212,9 @@ impl Writer {
     ) -> Result<(), Failure> {
         let path = Kind::Released.one(key);
         let record: ReleasedClaim = self.call(Method::GET, &path, None, until).await?;
-        let ends = record.spec.claim.ends();
-        if record.spec.claim_uid != claim || ends.is_none_or(|at| at > Timestamp::now()) {
+        let is_over = |end: Option<Timestamp>| end.is_some_and(|at| at <= Timestamp::now());
+        let is_ended = is_over(record.spec.claim.ends());
+        if record.spec.claim_uid != claim || !(is_ended || is_over(record.removal())) {
             let message = "it is not to be removed any more".to_owned();
             return Err(Failure::Conflict(message));
         }
@@ -224,7 +227,11 @@ impl Writer {
         }
         self.delete(&path, &Identity::of(&record.metadata), until)
             .await?;
-        info!(claim = %key, "removed what was kept of {key}: it slept beyond its shutdownTime");
+        let why = match is_ended {
+            true => "it slept beyond its shutdownTime",
+            false => "nobody has asked for it until its removalTime",
+        };
+        info!(claim = %key, "removed what was kept of {key}: {why}");
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Kubernetes Events about a Sandbox, a claim or a policy: what `kubectl describe` shows of wakes and sleeps.
+//! Kubernetes Events about a Sandbox, a claim, what is kept of one, or a policy: what `kubectl describe` shows of wakes and sleeps.
 //!
 //! One object each: a series would keep the note of its first event, and the note names the cause.
 
@@ -35,7 +35,7 @@ pub(crate) struct Event {
     severity: Severity,
     /// `Woke`, `Slept`, `WakeFailed`, `SleepRefused` and others.
     reason: &'static str,
-    /// What was done or tried: `Wake`, `Sleep` or `Read`.
+    /// What was done, tried or is to come: `Wake`, `Sleep`, `Read` or `Remove`.
     action: &'static str,
     note: String,
 }
@@ -53,6 +53,7 @@ enum Kind {
     Sandbox,
     Claim,
     Policy,
+    Record,
 }
 
 impl Event {
@@ -61,18 +62,37 @@ impl Event {
         key: &SandboxKey,
         uid: &str,
         reason: &'static str,
+        note: String,
+    ) -> Self {
+        Self::warning(Kind::Policy, (key, uid), (reason, "Read"), note)
+    }
+
+    /// About a ReleasedClaim.
+    pub(crate) fn of_record(
+        key: &SandboxKey,
+        uid: &str,
+        reason: &'static str,
+        note: String,
+    ) -> Self {
+        Self::warning(Kind::Record, (key, uid), (reason, "Remove"), note)
+    }
+
+    fn warning(
+        kind: Kind,
+        (key, uid): (&SandboxKey, &str),
+        (reason, action): (&'static str, &'static str),
         mut note: String,
     ) -> Self {
         note.truncate(note.floor_char_boundary(MAX_NOTE));
         Self {
             about: About {
-                kind: Kind::Policy,
+                kind,
                 key: key.clone(),
                 uid: uid.to_owned(),
             },
             severity: Severity::Warning,
             reason,
-            action: "Read",
+            action,
             note,
         }
     }
@@ -114,6 +134,7 @@ impl Writer {
             Kind::Sandbox => (call::Kind::Sandbox(self.sandboxes()?), "Sandbox"),
             Kind::Claim => (call::Kind::Claim(self.claims()?), "SandboxClaim"),
             Kind::Policy => (call::Kind::Policy, "ScaledSandbox"),
+            Kind::Record => (call::Kind::Released, "ReleasedClaim"),
         };
         let prefix = &key.name()[..key.name().floor_char_boundary(MAX_NAME)];
         let published = Published {

@@ -190,6 +190,20 @@ impl Writer {
         }
     }
 
+    /// Marks a claim that something else makes again whenever it is released, so that every scaler knows.
+    pub(super) async fn keep_bound(
+        &self,
+        key: &SandboxKey,
+        uid: &str,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let path = Kind::Claim(self.claims()?).one(key);
+        let since = Timestamp::now().to_string();
+        let metadata = json!({"uid": uid, "annotations": {annotation::STAYS_BOUND: since}});
+        let body = json!({"metadata": metadata});
+        self.patch(&path, Body::MergePatch, body, until).await
+    }
+
     /// Writes what a policy governs, and answers what is there then. Counts and conditions are replaced;
     /// what is not told stays. Unless it is written `again`, what another left there is looked at first: a
     /// condition that did not change keeps its instant, and what is there already is not written.

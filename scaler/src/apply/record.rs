@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use reveille_crds::names::{annotation, label};
 use reveille_crds::released_claim::{ReleasedClaim, ReleasedClaimSpec, RememberedClaim};
 use reveille_crds::sandbox::OperatingMode;
@@ -57,8 +57,13 @@ impl Claim {
     }
 }
 
-/// The record of a claim.
-pub(super) fn remember(claim: Claim, change: &ClaimChange, epoch: u64) -> ReleasedClaim {
+/// The record of a claim, which is kept for `ttl`.
+pub(super) fn remember(
+    claim: Claim,
+    change: &ClaimChange,
+    epoch: u64,
+    ttl: SignedDuration,
+) -> ReleasedClaim {
     let meta = claim.metadata;
     let ours = |name: &str| name.starts_with(UPSTREAM) || name == TRACE;
     let mut annotations = meta.annotations.unwrap_or_default();
@@ -76,6 +81,7 @@ pub(super) fn remember(claim: Claim, change: &ClaimChange, epoch: u64) -> Releas
             owner_references: owners.clone(),
             spec: claim.spec,
         },
+        removal_time: Timestamp::now().checked_add(ttl).ok().map(Time),
     };
     let mut record = ReleasedClaim::new(change.key.name(), spec);
     record.metadata.namespace = Some(change.key.namespace().to_owned());

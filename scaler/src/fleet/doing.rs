@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::marks::Place;
 use super::records::Removal;
+use super::upkeep::remove;
 use super::{Fleet, now};
 use crate::apply::{Event, Failure};
 use crate::busy_probe::Question;
@@ -30,8 +31,8 @@ const INFORMING: usize = 16;
 /// Questions to agents under way at a time: each is one connection for at most 2 s.
 const QUESTIONS: usize = 64;
 
-/// A write waiting for its turn: one per target, one per policy, one per record, and a bounded number of
-/// events and marks.
+/// A write waiting for its turn: two per target at most, one per policy, one per record, and a bounded number
+/// of events and marks.
 pub(super) enum Job {
     Write {
         key: SandboxKey,
@@ -45,6 +46,11 @@ pub(super) enum Job {
     Remove {
         claim: SandboxKey,
         removal: Removal,
+    },
+    /// The claim, of this UID, is to sleep as it is from now on.
+    KeepBound {
+        claim: SandboxKey,
+        uid: Arc<str>,
     },
     Event(Box<Event>),
     Mark(Place),
@@ -63,6 +69,10 @@ pub(super) enum Done {
         done: Result<Option<Box<ScaledSandboxStatus>>, Failure>,
     },
     Removed {
+        claim: SandboxKey,
+        done: Result<(), Failure>,
+    },
+    KeptBound {
         claim: SandboxKey,
         done: Result<(), Failure>,
     },
@@ -174,13 +184,14 @@ impl Fleet {
             }
             Job::Remove { claim, removal } => {
                 self.doing.spawn(async move {
-                    let done = match removal {
-                        Removal::Leftover(record) => {
-                            apply::collect(&objects, &claim, &record, limit).await
-                        }
-                        Removal::Ended(uid, _) => apply::bury(&objects, &claim, &uid, limit).await,
-                    };
+                    let done = remove(&objects, &claim, removal, limit).await;
                     Done::Removed { claim, done }
+                });
+            }
+            Job::KeepBound { claim, uid } => {
+                self.doing.spawn(async move {
+                    let done = apply::keep_bound(&objects, &claim, &uid, limit).await;
+                    Done::KeptBound { claim, done }
                 });
             }
             Job::Event(event) => {
@@ -289,6 +300,15 @@ impl Fleet {
                 self.removed(&claim);
                 if let Err(error) = done {
                     debug!(%claim, %error, "the record of a claim was not removed");
+                }
+            }
+            Done::KeptBound { claim, done } => {
+                self.informed("keep-bound", &done);
+                if let Some(entry) = self.entries.get_mut(&claim) {
+                    entry.keeping_bound = false;
+                }
+                if let Err(error) = done {
+                    debug!(%claim, %error, "it was not written that a claim stays bound");
                 }
             }
             Done::Told(done) => {

@@ -14,6 +14,10 @@ pub(super) enum Removal {
     Leftover(Arc<str>),
     /// Its claim, of this UID, was to be deleted at this instant.
     Ended(Arc<str>, Timestamp),
+    /// The same where nobody has asked for the claim: it is to be told first, a day ahead.
+    Announced(Arc<str>, Timestamp),
+    /// Likewise, and that has been told.
+    Lapsed(Arc<str>, Timestamp),
 }
 
 /// By the claim's key, and in the order in which they are due.

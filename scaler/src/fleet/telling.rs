@@ -65,6 +65,10 @@ impl Fleet {
         let entry = self.entries.get(key);
         let epoch = entry.map_or(0, |entry| entry.machine.view().epoch());
         self.journal.note(key, epoch, note);
+        // Whoever has seen its release notices it.
+        if matches!(note, Note::MadeAgain { .. }) && !self.led {
+            return;
+        }
         if let Some((severity, words, text)) = event(note) {
             self.publish(key, severity, words, text);
         }
@@ -184,7 +188,8 @@ fn noticed(note: &Note) -> Option<(Severity, (&'static str, &'static str), Strin
             let text = format!(
                 "Something made this claim again {seconds} s after it was released to sleep, so from now on it \
                  stays bound and its Sandbox is suspended instead. Strategy Bind does not go with a tool that \
-                 applies claims again and again: write strategy: Restore"
+                 applies claims again and again: write strategy: Restore. Once that tool is gone, remove the \
+                 annotation reveille.dev/stays-bound"
             );
             (Severity::Warning, ("ClaimMadeAgain", "Sleep"), text)
         }

@@ -40,6 +40,13 @@ impl Sandbox {
         self.flapping(now).map(Flapping::ends)
     }
 
+    /// Somebody else makes its claim again whenever it is released, and its claim does not say so yet.
+    #[must_use]
+    pub fn is_made_again(&self) -> bool {
+        let claim = self.view.claim.as_ref();
+        self.made_again && claim.is_some_and(|claim| !claim.released && !claim.stays_bound)
+    }
+
     /// Its claim, which is released, is there again, and not by our binding: that counts its epoch on.
     pub(super) fn see_made_again(&mut self, before: &View, now: Instant) {
         let binds = |policy: crate::view::Policy| policy.strategy == Strategy::Bind;

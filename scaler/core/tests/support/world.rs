@@ -73,6 +73,7 @@ pub(crate) fn claim_view(released: bool) -> ClaimView {
         epoch: 1,
         released,
         deleting: false,
+        stays_bound: false,
         fault: None,
         age: Duration::ZERO,
     }

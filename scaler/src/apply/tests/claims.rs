@@ -1,10 +1,14 @@
 //! Claims that sleep by being released, with upstream's controller.
 
+use jiff::{SignedDuration, Timestamp};
 use reveille_lifecycle::store::ClaimChange;
 use tokio::task::JoinSet;
 
 use super::super::patch::Releasing;
 use super::*;
+
+/// How long a claim is remembered here.
+pub(super) const TTL: SignedDuration = SignedDuration::from_hours(240);
 
 impl Bench {
     /// A pool of one, and a claim on it that is bound and has a Sandbox.
@@ -107,11 +111,17 @@ async fn a_released_claim_goes_with_its_sandbox_and_comes_back_as_it_was_and_is_
     let claim = bench.claimed().await;
     let first = bound_to(&claim).unwrap().to_owned();
     let change = bench.looked_at(&claim).await;
-    assert_eq!(bench.writer.release(&change, soon()).await, Ok(5));
+    assert_eq!(bench.writer.release(&change, TTL, soon()).await, Ok(5));
     assert!(bench.is_gone(CLAIM).await);
     bench.until_gone(SANDBOX, &first).await;
     let record = bench.get(Kind::Released, "desk").await.unwrap();
     assert_eq!(epoch(&record), "5");
+    let removal: Timestamp = (record["spec"]["removalTime"].as_str().unwrap())
+        .parse()
+        .unwrap();
+    let created = record["metadata"]["creationTimestamp"].as_str().unwrap();
+    let kept = removal.duration_since(created.parse().unwrap());
+    assert!((TTL - kept).abs() < SignedDuration::from_mins(1), "{kept}");
     let remembered = &record["spec"]["claim"];
     assert_eq!(remembered["labels"]["fleet"], "research");
     assert_eq!(remembered["annotations"]["team"], "blue");
@@ -134,7 +144,7 @@ async fn a_released_claim_goes_with_its_sandbox_and_comes_back_as_it_was_and_is_
     assert_eq!(epoch(&again), "6");
     // And around again.
     let change = bench.looked_at(&again).await;
-    assert_eq!(bench.writer.release(&change, soon()).await, Ok(7));
+    assert_eq!(bench.writer.release(&change, TTL, soon()).await, Ok(7));
 }
 
 #[tokio::test]
@@ -164,7 +174,7 @@ async fn a_claim_that_is_not_as_it_was_looked_at_is_not_released() {
         },
     ];
     for wrong in wrong {
-        let refused = bench.writer.release(&wrong, soon()).await;
+        let refused = bench.writer.release(&wrong, TTL, soon()).await;
         assert!(matches!(refused, Err(Failure::Conflict(_))), "{refused:?}");
     }
     assert!(bench.is_gone(Kind::Released).await, "nothing was begun");
@@ -177,7 +187,7 @@ async fn of_several_that_bind_a_claim_at_once_one_does() {
     let bench = Bench::new("binders").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
-    bench.writer.release(&change, soon()).await.unwrap();
+    bench.writer.release(&change, TTL, soon()).await.unwrap();
     let change = bench.remembered().await;
     let mut binders = JoinSet::new();
     for _ in 0..4 {
@@ -209,7 +219,7 @@ async fn a_claim_that_may_not_be_deleted_lives_on_without_a_record() {
         {"apiGroups": ["reveille.dev"], "resources": ["releasedclaims"], "verbs": ["*"]},
     ]);
     let writer = bench.writer_with(rules).await;
-    let denied = writer.release(&change, soon()).await;
+    let denied = writer.release(&change, TTL, soon()).await;
     assert!(
         matches!(&denied, Err(Failure::Lost(why)) if why.contains("cannot delete")),
         "{denied:?}"
@@ -229,7 +239,7 @@ async fn an_expired_claim_is_not_bound_again() {
     let bench = Bench::new("expired").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
-    bench.writer.release(&change, soon()).await.unwrap();
+    bench.writer.release(&change, TTL, soon()).await.unwrap();
     let past = json!({"spec": {"claim": {"spec": {"lifecycle": {"shutdownTime": "2020-01-01T00:00:00Z"}}}}});
     bench.merge(Kind::Released, "desk", past).await;
     let change = bench.remembered().await;
@@ -246,7 +256,7 @@ async fn the_record_of_a_claim_goes_when_the_claim_would_have_been_deleted_and_n
     let bench = Bench::new("ended").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
-    bench.writer.release(&change, soon()).await.unwrap();
+    bench.writer.release(&change, TTL, soon()).await.unwrap();
     let key = bench.key("desk");
     let (past, future) = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z");
     for lifecycle in [
@@ -296,7 +306,7 @@ async fn a_release_that_was_decided_before_a_wake_is_not_done_after_it() {
         .set_mode(&wake, None, None, soon())
         .await
         .unwrap();
-    let late = bench.writer.release(&release, soon()).await;
+    let late = bench.writer.release(&release, TTL, soon()).await;
     assert!(matches!(late, Err(Failure::Conflict(_))), "{late:?}");
     assert!(bench.is_gone(Kind::Released).await);
     let after = bench.get(CLAIM, "desk").await.unwrap();
@@ -341,6 +351,6 @@ async fn what_a_release_has_put_to_sleep_is_woken_and_its_late_deletion_fails() 
         .await;
     assert!(matches!(refused, Err(Failure::Conflict(_))), "{refused:?}");
     // A release that still goes by the epoch of before comes to nothing.
-    let again = bench.writer.release(&release, soon()).await;
+    let again = bench.writer.release(&release, TTL, soon()).await;
     assert!(matches!(again, Err(Failure::Conflict(_))), "{again:?}");
 }

@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 
+use super::claims::TTL;
 use super::*;
 
 impl Bench {
@@ -30,13 +31,13 @@ async fn a_release_that_remembered_but_did_not_delete_is_undone_before_the_next(
     let bench = Bench::new("again").await;
     let claim = bench.half_released().await;
     let change = bench.looked_at(&claim).await;
-    let undone = bench.writer.release(&change, soon()).await;
+    let undone = bench.writer.release(&change, TTL, soon()).await;
     assert!(matches!(undone, Err(Failure::Conflict(_))), "{undone:?}");
     assert!(bench.is_gone(Kind::Released).await);
     let claim = bench.get(CLAIM, "desk").await.unwrap();
     assert_eq!(epoch(&claim), "5");
     let change = bench.looked_at(&claim).await;
-    assert_eq!(bench.writer.release(&change, soon()).await, Ok(6));
+    assert_eq!(bench.writer.release(&change, TTL, soon()).await, Ok(6));
     let record = bench.get(Kind::Released, "desk").await.unwrap();
     assert_eq!(
         record["spec"]["claim"]["labels"]["fleet"], "research",
@@ -72,7 +73,7 @@ async fn a_binding_that_created_but_did_not_forget_leaves_a_record_that_is_colle
     let bench = Bench::new("forgetful").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
-    bench.writer.release(&change, soon()).await.unwrap();
+    bench.writer.release(&change, TTL, soon()).await.unwrap();
     let change = bench.remembered().await;
     let object = json!({
         "apiVersion": CLAIM.api_version(), "kind": "SandboxClaim",
@@ -95,7 +96,7 @@ async fn a_binding_that_created_but_did_not_forget_leaves_a_record_that_is_colle
     // And it can be put to sleep again.
     let bound = bench.bound().await;
     let change = bench.looked_at(&bound).await;
-    assert_eq!(bench.writer.release(&change, soon()).await, Ok(7));
+    assert_eq!(bench.writer.release(&change, TTL, soon()).await, Ok(7));
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn the_record_of_a_claim_that_sleeps_is_never_collected() {
     let bench = Bench::new("asleep").await;
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
-    bench.writer.release(&change, soon()).await.unwrap();
+    bench.writer.release(&change, TTL, soon()).await.unwrap();
     let leftover = bench.leftover().await;
     let key = bench.key("desk");
     let kept = bench.writer.collect(&key, &leftover, soon()).await;
@@ -140,7 +141,7 @@ async fn a_claim_deleted_by_its_owner_while_it_is_released_is_not_remembered() {
     let claim = bench.claimed().await;
     let change = bench.looked_at(&claim).await;
     bench.delete(CLAIM, "desk").await;
-    let refused = bench.writer.release(&change, soon()).await;
+    let refused = bench.writer.release(&change, TTL, soon()).await;
     assert!(matches!(refused, Err(Failure::NotFound(_))), "{refused:?}");
     assert!(bench.is_gone(Kind::Released).await);
 }

@@ -77,6 +77,7 @@ pub(super) fn view(target: &Target, proven_by_ready: bool, now: Instant) -> View
         epoch: claim.epoch,
         released: claim.released,
         deleting: false,
+        stays_bound: false,
         fault: None,
         age: now.saturating_duration_since(claim.created),
     });
