@@ -299,6 +299,34 @@ async fn a_member_that_appears_blocks_every_sleep_until_it_is_gone() {
     scaler.stop().await;
 }
 
+/// As Argo CD and Flux do, and `kubectl apply`.
+#[tokio::test]
+async fn a_sandbox_that_is_applied_again_and_again_sleeps_on_unless_what_is_applied_says_its_mode()
+{
+    let cluster = Cluster::new("applied").await;
+    cluster.sandbox("alice", json!({})).await;
+    cluster.policy(json!({})).await;
+    let scaler = Scaler::start(
+        cluster.client.clone(),
+        &cluster.namespace,
+        Config::default(),
+    )
+    .await;
+    cluster.until_mode("alice", "Suspended", "1").await;
+    scaler.stop().await;
+    let mode = async || {
+        let alice = cluster.sandboxes().get("alice").await.unwrap();
+        alice.data["spec"]["operatingMode"].clone()
+    };
+    for _ in 0..3 {
+        cluster.sandbox("alice", json!({})).await;
+        assert_eq!(mode().await, "Suspended");
+    }
+    let said = json!({"operatingMode": "Running"});
+    cluster.sandbox("alice", said).await;
+    assert_eq!(mode().await, "Running");
+}
+
 #[tokio::test]
 async fn of_two_policies_for_sandboxes_that_come_later_the_one_that_loses_says_so() {
     let cluster = Cluster::new("overruled").await;

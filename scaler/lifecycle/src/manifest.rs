@@ -5,6 +5,7 @@
 //! know is an error; what only a cluster acts on (images, resources, security contexts, network
 //! policies) is kept and ignored.
 
+mod beginning;
 mod document;
 mod object;
 mod pod;
@@ -12,6 +13,7 @@ mod read;
 mod references;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,18 +73,20 @@ impl fmt::Display for Errors {
 pub type PolicyCheck = fn(&ScaledSandboxSpec) -> Vec<FieldError>;
 
 /// Reads files, and folders with all below them (`*.yaml`, `*.yml`, `*.json`). Policies are held against
-/// `policy` ([`reveille_crds::scaled_sandbox::validate`], or more).
+/// `policy` ([`reveille_crds::scaled_sandbox::validate`], or more). A Sandbox that does not say
+/// `operatingMode` begins asleep where a request would wake it.
 ///
 /// # Errors
 /// Everything wrong with the manifests, at once.
 pub fn load(paths: &[PathBuf], policy: PolicyCheck) -> Result<Vec<Object>, Errors> {
     let mut report = Report::new(policy);
-    let mut loaded = Vec::new();
+    let (mut loaded, mut silent) = (Vec::new(), BTreeSet::new());
     read::documents(paths, &mut report, |document, report| {
-        object::objects(document, &mut loaded, report);
+        object::objects(document, (&mut loaded, &mut silent), report);
     });
     references::check(&loaded, &mut report);
     if report.problems.is_empty() {
+        beginning::settle(&mut loaded, &silent);
         Ok(loaded.into_iter().map(|(_, object)| object).collect())
     } else {
         Err(Errors(report.problems))

@@ -130,10 +130,11 @@ Reveille on it, in two terminals:
     {reveille} scaler --kubeconfig {kubeconfig} --nats {nats} --activators here --admin 127.0.0.1:9091
     {reveille} activator --kubeconfig {kubeconfig} --nats {nats} --name here
 
-An agent that sleeps, and a request that wakes it:
+An agent that falls asleep after twenty quiet seconds, and a request that wakes it:
 
     {kubectl} create namespace agents
     {kubectl} apply -f examples/alice.yaml -f examples/policy.yaml
+    {kubectl} wait -n agents sandbox/alice --for=jsonpath='{{.spec.operatingMode}}'=Suspended --timeout=5m
     curl http://alice.agents.sandbox.localhost:8080/
 ",
         facts.dir.display(),

@@ -1,7 +1,10 @@
 //! From a document to the objects it holds.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use reveille_crds::SandboxKey;
 use reveille_crds::claim::SandboxClaim;
 use reveille_crds::key::{MAX_LABEL, is_label};
 use reveille_crds::names::DEFAULT_NAMESPACE;
@@ -22,8 +25,11 @@ const MEMBER_SUFFIX: usize = 6;
 
 const UNKNOWN: &str = "unknown field; correct its name or remove it";
 
+/// Objects with where they stand, and which Sandboxes say no mode.
+type Loaded<'a> = (&'a mut Vec<(Place, Object)>, &'a mut BTreeSet<SandboxKey>);
+
 /// Adds the objects of a document: one, or those of a `v1 List`.
-pub(super) fn objects(document: Document, loaded: &mut Vec<(Place, Object)>, report: &mut Report) {
+pub(super) fn objects(document: Document, mut loaded: Loaded<'_>, report: &mut Report) {
     let Document { place, mut value } = document;
     let kind = text(&value, "kind");
     if kind == "List" && text(&value, "apiVersion") == "v1" {
@@ -36,7 +42,7 @@ pub(super) fn objects(document: Document, loaded: &mut Vec<(Place, Object)>, rep
         };
         for (index, item) in items.into_iter().enumerate() {
             let mut inner = Report::new(report.policy);
-            loaded.extend(object(&place, item, &mut inner).map(|object| (place.clone(), object)));
+            add(&place, item, &mut loaded, &mut inner);
             for mut problem in inner.problems {
                 let dot = if problem.field.is_empty() { "" } else { "." };
                 problem.field = format!("items[{index}]{dot}{}", problem.field);
@@ -45,7 +51,18 @@ pub(super) fn objects(document: Document, loaded: &mut Vec<(Place, Object)>, rep
         }
         return;
     }
-    loaded.extend(object(&place, value, report).map(|object| (place, object)));
+    add(&place, value, &mut loaded, report);
+}
+
+fn add(place: &Place, value: Value, (loaded, silent): &mut Loaded<'_>, report: &mut Report) {
+    let is_silent = value.pointer("/spec/operatingMode").is_none();
+    let Some(object) = object(place, value, report) else {
+        return;
+    };
+    if let (Object::Sandbox(_), true, Ok(key)) = (&object, is_silent, object.key()) {
+        silent.insert(key);
+    }
+    loaded.push((place.clone(), object));
 }
 
 fn object(place: &Place, mut value: Value, report: &mut Report) -> Option<Object> {

@@ -1,3 +1,4 @@
+use reveille_crds::sandbox::OperatingMode;
 use reveille_crds::scaled_sandbox::validate;
 
 use super::*;
@@ -58,6 +59,38 @@ fn what_kubernetes_takes_is_taken() {
             "ScaledSandbox default/all"
         ]
     );
+}
+
+#[test]
+fn a_sandbox_that_says_no_mode_begins_asleep_where_a_request_would_wake_it() {
+    let begins = |mode: &str, policy: &str| {
+        let sandbox = SANDBOX.replace("spec:\n  pod", &format!("spec:\n{mode}  pod"));
+        let policy = match policy {
+            "" => String::new(),
+            rest => format!(
+                "---\napiVersion: reveille.dev/v1alpha1\nkind: ScaledSandbox\nmetadata: {{name: p, namespace: agents}}\nspec: {{{rest}}}\n"
+            ),
+        };
+        let objects = load_text(&format!("{sandbox}{policy}")).unwrap();
+        let Object::Sandbox(sandbox) = &objects[0] else {
+            panic!("a sandbox")
+        };
+        sandbox.spec.operating_mode
+    };
+    let (awake, asleep) = (OperatingMode::Running, OperatingMode::Suspended);
+    for (mode, policy, expected) in [
+        ("", "selector: {}", asleep),
+        ("", "scaleTargetRef: {name: alice}", asleep),
+        ("  operatingMode: Running\n", "selector: {}", awake),
+        ("  operatingMode: Suspended\n", "", asleep),
+        ("", "", awake),
+        ("", "selector: {matchLabels: {a: b}}", awake),
+        ("", "selector: {}, paused: true", awake),
+        ("", "selector: {}, triggers: []", awake),
+        ("", "selector: {}, initialCooldownPeriod: 60", awake),
+    ] {
+        assert_eq!(begins(mode, policy), expected, "{mode:?} {policy:?}");
+    }
 }
 
 #[test]
