@@ -8,6 +8,7 @@ use http::header::HOST;
 use http::request::Parts;
 
 use crate::error::Error;
+use crate::pages;
 
 const NO_HOST: &str = "Host header is required.";
 const BAD_HOST: &str = "Invalid Host header.";
@@ -62,6 +63,20 @@ pub fn without_port(authority: &str) -> &str {
 pub fn port(authority: &str) -> Option<u16> {
     let at = authority.rfind(':').filter(|_| !authority.ends_with(']'))?;
     authority[at + 1..].parse().ok()
+}
+
+/// Whether a page of this origin was asked for at this authority, as far as name and port go: a front may have
+/// taken TLS off without a word, so of the scheme only the port counts.
+#[must_use]
+pub fn is_origin_of(origin: &str, authority: &str) -> bool {
+    let Some((scheme, page)) = pages::parse(origin) else {
+        return false;
+    };
+    let bare = |authority: &str| {
+        let port = port(authority).filter(|port| *port != scheme.port());
+        (without_port(authority).to_ascii_lowercase(), port)
+    };
+    bare(page) == bare(authority)
 }
 
 /// The address that a host is written as, if it is no name.

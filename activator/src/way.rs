@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::host;
-use crate::pages;
 use crate::route::By;
 
 mod forwarded;
@@ -159,20 +158,12 @@ impl Way {
 
     /// Whether a page of this origin is one that was asked for under the same name.
     pub(crate) fn is_own(&self, origin: &str) -> bool {
-        let Some((scheme, page)) = pages::parse(origin) else {
-            return false;
-        };
-        // A front may have taken TLS off without a word, so the scheme does not count, but for its port.
-        let bare = |authority: &str| {
-            let port = host::port(authority).filter(|port| *port != scheme.port());
-            (host::without_port(authority).to_ascii_lowercase(), port)
-        };
         let names = [self.authority.as_ref(), self.asked.as_ref()];
         names
             .into_iter()
             .flatten()
             .filter_map(|name| name.to_str().ok())
-            .any(|name| bare(name) == bare(page))
+            .any(|name| host::is_origin_of(origin, name))
     }
 
     /// What the client sees before the sandbox's own paths, where this proxy has taken it off.

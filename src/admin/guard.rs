@@ -52,29 +52,17 @@ fn refused(
         // A page of another site cannot read the answer, and nothing is done.
         return None;
     }
+    let is_own = |origin: &str| host::is_origin_of(origin, authority);
     let is_foreign_site = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none");
     let is_foreign_origin = headers
         .get(ORIGIN)
-        .is_some_and(|origin| !is_own(text(Some(origin)), authority));
+        .is_some_and(|origin| !text(Some(origin)).is_some_and(is_own));
     (is_foreign_site || is_foreign_origin).then(|| {
         let detail = "A page of another site may not give orders here.".to_owned();
         (StatusCode::FORBIDDEN, "ForeignPage", detail)
     })
-}
-
-/// Whether a page of this origin was asked for under the same name and port.
-fn is_own(origin: Option<&str>, authority: &str) -> bool {
-    let Some((scheme, page)) = origin.and_then(|origin| origin.split_once("://")) else {
-        return false;
-    };
-    let default = if scheme == "https" { 443 } else { 80 };
-    let bare = |authority: &str| {
-        let port = host::port(authority).filter(|port| *port != default);
-        (host::without_port(authority).to_ascii_lowercase(), port)
-    };
-    bare(page) == bare(authority)
 }
 
 fn text(value: Option<&HeaderValue>) -> Option<&str> {
