@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod code;
+mod handles;
 mod latency;
 mod series;
 
 pub(crate) use code::CodeLabel;
+use handles::Handles;
 use latency::Latency;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use reveille_activator_core::lot::Ending;
 pub(crate) use series::Series;
@@ -30,8 +31,10 @@ pub struct Metrics {
     /// Messages of activity reports.
     pub(crate) reports: Counter,
     endings: Family<EndingLabels, Counter>,
-    waits: Family<EndingLabels, Histogram, fn() -> Histogram>,
+    waits: Family<EndingLabels, Latency, fn() -> Latency>,
     refused: Family<ReasonLabels, Counter>,
+    /// What a request counts on, found without the locks of the families.
+    handles: Arc<Handles>,
     drains: Family<DrainLabels, Counter>,
     /// As upstream's router: requests by method, status and namespace.
     requests: Family<RequestLabels, Counter>,
@@ -193,18 +196,22 @@ impl Metrics {
 
     /// A ticket ended after that wait.
     pub(crate) fn ticket_ended(&self, ending: Ending, waited: Duration) {
-        let labels = EndingLabels {
-            ending: ending.as_str(),
-        };
-        self.endings.get_or_create(&labels).inc();
-        self.waits
-            .get_or_create(&labels)
-            .observe(waited.as_secs_f64());
+        let handles = self.handles.endings.iter();
+        if let Some((_, count, waits)) = handles.into_iter().find(|(of, ..)| *of == ending) {
+            count.inc();
+            waits.observe(waited);
+        }
     }
 
     /// A request was answered with an error; `reason` is from a fixed set.
     pub(crate) fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+        match self.handles.refused.get(reason) {
+            Some(count) => count.inc(),
+            None => {
+                debug_assert!(false, "KINDS does not name {reason}");
+                self.refused.get_or_create(&ReasonLabels { reason }).inc()
+            }
+        };
     }
 
     pub(crate) fn drained(&self, outcome: DrainLabel) {
@@ -242,14 +249,19 @@ impl Metrics {
     }
 
     fn new() -> Self {
+        let endings = Family::default();
+        let waits = Family::new_with_constructor(wait_buckets as fn() -> Latency);
+        let refused = Family::default();
+        let handles = Arc::new(Handles::of(&endings, &waits, &refused));
         Self {
             parked: Gauge::default(),
             wakes_asked: Counter::default(),
             targets: Gauge::default(),
             reports: Counter::default(),
-            endings: Family::default(),
-            waits: Family::new_with_constructor(wait_buckets),
-            refused: Family::default(),
+            endings,
+            waits,
+            refused,
+            handles,
             drains: Family::default(),
             requests: Family::default(),
             request_duration: Family::default(),
@@ -344,8 +356,8 @@ impl Metrics {
 }
 
 /// From a wake by a warm pool to the longest wait.
-fn wait_buckets() -> Histogram {
-    Histogram::new([
+fn wait_buckets() -> Latency {
+    Latency::within(&[
         0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0,
     ])
 }

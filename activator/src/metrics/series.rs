@@ -6,7 +6,10 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 
 use super::latency::Latency;
-use super::{CodeLabel, MethodLabel, Metrics, NamespaceLabels, RequestLabels};
+use super::{
+    CodeLabel, MethodLabel, Metrics, NamespaceLabels, RequestLabels, UpstreamErrorLabels,
+    UpstreamReason,
+};
 
 /// What the requests to the sandboxes of one namespace count on. A series is made by the first request that
 /// needs it, which alone takes the lock of its family. The series go with the last sandbox of the namespace;
@@ -15,6 +18,9 @@ use super::{CodeLabel, MethodLabel, Metrics, NamespaceLabels, RequestLabels};
 pub(crate) struct Series {
     namespace: Box<str>,
     duration: OnceLock<Latency>,
+    retries: OnceLock<Counter>,
+    invalidations: OnceLock<Counter>,
+    errors: [OnceLock<Counter>; UpstreamReason::ALL.len()],
     /// By method and by code, about a KiB for each method that is used.
     requests: [OnceLock<Box<[OnceLock<Counter>]>>; MethodLabel::COUNT],
 }
@@ -25,6 +31,9 @@ impl Series {
         Self {
             namespace: namespace.into(),
             duration: OnceLock::new(),
+            retries: OnceLock::new(),
+            invalidations: OnceLock::new(),
+            errors: [const { OnceLock::new() }; UpstreamReason::ALL.len()],
             requests: [const { OnceLock::new() }; MethodLabel::COUNT],
         }
     }
@@ -52,6 +61,38 @@ impl Series {
             row.get_or_init(|| (0..CodeLabel::COUNT).map(|_| OnceLock::new()).collect())
         });
         if let Some(counter) = row.and_then(|row| row.get(code.index())) {
+            counter.get_or_init(make).inc();
+        }
+    }
+
+    /// A dial or a send is made once more.
+    pub(crate) fn retried(&self, metrics: &Metrics) {
+        self.retries
+            .get_or_init(|| metrics.upstream_retries.get_or_create_owned(&self.labels()))
+            .inc();
+    }
+
+    /// An endpoint was forgotten.
+    pub(crate) fn forgot(&self, metrics: &Metrics) {
+        self.invalidations
+            .get_or_init(|| {
+                metrics
+                    .cache_invalidations
+                    .get_or_create_owned(&self.labels())
+            })
+            .inc();
+    }
+
+    /// A request failed towards its pod.
+    pub(crate) fn failed(&self, metrics: &Metrics, reason: UpstreamReason) {
+        let make = || {
+            let labels = UpstreamErrorLabels {
+                sandbox_namespace: self.namespace.to_string(),
+                reason,
+            };
+            metrics.upstream_errors.get_or_create_owned(&labels)
+        };
+        if let Some(counter) = self.errors.get(reason as usize) {
             counter.get_or_init(make).inc();
         }
     }
@@ -104,10 +145,21 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let series = Series::of("agents");
-        serve(&series, &metrics, 200);
-        assert!(text(&registry).contains("agents"));
+        let count = || {
+            serve(&series, &metrics, 200);
+            series.retried(&metrics);
+            series.forgot(&metrics);
+            for reason in UpstreamReason::ALL {
+                series.failed(&metrics, reason);
+            }
+        };
+        count();
+        let made = text(&registry);
+        let of_agents = made.lines().filter(|line| line.contains("agents"));
+        let ones = of_agents.filter(|line| !line.contains("duration") && line.ends_with(" 1"));
+        assert_eq!(ones.count(), 1 + 2 + UpstreamReason::ALL.len(), "{made}");
         metrics.forget("agents");
-        serve(&series, &metrics, 200);
+        count();
         let text = text(&registry);
         assert!(
             !text.contains("agents"),

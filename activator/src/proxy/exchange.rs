@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::Wait;
 use super::attempt::Attempts;
 use super::patience::{Late, late};
-use super::tally::namespace;
 use crate::Activator;
 use crate::body::RequestBody;
 use crate::error::{Awaited, Error};
 use crate::grpc::Call;
+use crate::metrics::{Metrics, Series};
 use crate::naming::Naming;
 use crate::parking::{Admission, Refusal, Waited};
 use crate::proxy::spare;
@@ -163,11 +163,7 @@ impl Exchange<'_> {
             // Asking for the endpoint anew is what finds out that the pod has gone meanwhile.
             let pause = attempts.failed(endpoint, failure, key, || {
                 self.activity.slot().forget(endpoint);
-                self.activator
-                    .metrics
-                    .cache_invalidations
-                    .get_or_create(&namespace(&self.target.key))
-                    .inc();
+                self.count(Series::forgot);
                 upstream.drop_pod(&endpoint.pod);
             })?;
             drop(admission);
@@ -222,8 +218,13 @@ impl Exchange<'_> {
 
     /// A dial or a send is made once more.
     fn retries(&self) {
-        let retries = &self.activator.metrics.upstream_retries;
-        retries.get_or_create(&namespace(&self.target.key)).inc();
+        self.count(Series::retried);
+    }
+
+    fn count(&self, what: impl FnOnce(&Series, &Metrics)) {
+        let metrics = &self.activator.metrics;
+        let series = self.activity.slot().series();
+        what(series.as_ref().unwrap_or(&metrics.strangers), metrics);
     }
 
     fn refused(&self, refusal: Refusal) -> Error {

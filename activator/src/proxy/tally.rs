@@ -10,9 +10,7 @@ use tracing::{Level, debug, enabled};
 use crate::Activator;
 use crate::body::Body;
 use crate::error::{Awaited, Error};
-use crate::metrics::{
-    CodeLabel, MethodLabel, NamespaceLabels, Series, UpstreamErrorLabels, UpstreamReason,
-};
+use crate::metrics::{CodeLabel, MethodLabel, Series, UpstreamReason};
 
 /// The code of a request whose client left before its answer, as nginx counts it.
 const CLIENT_LEFT: u16 = 499;
@@ -72,24 +70,14 @@ impl Tally {
             Error::Exhausted(_) => UpstreamReason::Other,
             _ => return,
         };
-        let labels = UpstreamErrorLabels {
-            sandbox_namespace: self.namespace(),
-            reason,
-        };
-        metrics.upstream_errors.get_or_create(&labels).inc();
+        let series = self.series.as_ref().unwrap_or(&metrics.strangers);
+        series.failed(metrics, reason);
     }
 
     /// Goes on counting until the response's last byte.
     pub(super) fn follow(mut self, response: Response<Body>) -> Response<Body> {
         self.code = response.status().as_u16();
         response.map(|body| body.counted(self))
-    }
-
-    fn namespace(&self) -> String {
-        self.sandbox
-            .as_ref()
-            .map(|key| key.namespace().to_owned())
-            .unwrap_or_default()
     }
 }
 
@@ -104,12 +92,5 @@ impl Drop for Tally {
         metrics.inflight.dec();
         let series = self.series.as_ref().unwrap_or(&metrics.strangers);
         series.served(metrics, self.method, CodeLabel::of(self.code), took);
-    }
-}
-
-/// The label of a sandbox's namespace.
-pub(super) fn namespace(key: &SandboxKey) -> NamespaceLabels {
-    NamespaceLabels {
-        sandbox_namespace: key.namespace().to_owned(),
     }
 }
