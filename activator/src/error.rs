@@ -9,6 +9,10 @@ use reveille_crds::{SandboxKey, fault};
 
 use crate::parking::Refusal;
 
+mod awaited;
+
+pub(crate) use awaited::Awaited;
+
 /// Retry-After of a refusal that lasts as long as a queue is full.
 const SOON: Duration = Duration::from_secs(1);
 /// Retry-After of a wake that was too slow: by then it is likely to be done.
@@ -81,33 +85,6 @@ pub(crate) enum Error {
     /// Nobody is left to answer.
     #[error("the client left")]
     ClientGone,
-}
-
-/// What a request was waiting for when its client's time was over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// The sandbox to be up; how far that got.
-    Wake(&'static str),
-    /// An answer to the connection.
-    Connection,
-    /// A port that listens.
-    Port,
-    /// The end of the request's own body.
-    Body,
-    /// The head of the response.
-    Answer,
-}
-
-impl Awaited {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Wake(stage) => stage,
-            Self::Connection => "its pod has not taken the connection",
-            Self::Port => "its port refuses connections",
-            Self::Body => "the body of the request was still on its way",
-            Self::Answer => "it has the request and has not answered",
-        }
-    }
 }
 
 /// Whose fault it was.
@@ -211,9 +188,13 @@ impl Error {
                 _,
                 Refusal::Refused { reason, .. }
                 | Refusal::Failed { reason, .. }
+                | Refusal::Delayed { reason, .. }
                 | Refusal::Blocked { reason, .. },
-            ) => reason,
-
+            )
+            | Self::OutOfTime {
+                awaited: Awaited::Delayed { reason, .. },
+                ..
+            } => reason,
             _ => self.kind(),
         }
     }
@@ -301,7 +282,10 @@ impl Error {
         match self {
             Self::Connections | Self::Exhausted(_) => Some(SOON),
             Self::OutOfTime { awaited, .. } => match awaited {
-                Awaited::Wake(_) | Awaited::Connection | Awaited::Port => Some(AFTER_WAKE),
+                Awaited::Wake(_)
+                | Awaited::Delayed { .. }
+                | Awaited::Connection
+                | Awaited::Port => Some(AFTER_WAKE),
                 Awaited::Body | Awaited::Answer => None,
             },
             Self::Refused(_, refusal) => match refusal {
@@ -309,7 +293,9 @@ impl Error {
                 Refusal::Throttled { retry_after } | Refusal::StillWaking { retry_after, .. } => {
                     Some(*retry_after)
                 }
-                Refusal::Expired { .. } | Refusal::Unanswered => Some(AFTER_WAKE),
+                Refusal::Expired { .. } | Refusal::Delayed { .. } | Refusal::Unanswered => {
+                    Some(AFTER_WAKE)
+                }
                 Refusal::Refused {
                     reason,
                     retry_after,
@@ -353,6 +339,7 @@ fn refusal_detail(key: &SandboxKey, refusal: &Refusal) -> Cow<'static, str> {
         )),
         Refusal::Refused { message, .. }
         | Refusal::Failed { message, .. }
+        | Refusal::Delayed { message, .. }
         | Refusal::Blocked { message, .. } => Cow::Owned(message.to_string()),
         Refusal::Gone => Cow::Owned(format!("Sandbox not found: {}", key.name())),
         Refusal::PortNotDeclared { port, declared } => no_such_port(key, *port, declared),

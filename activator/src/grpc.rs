@@ -96,9 +96,10 @@ fn code(error: &Error) -> u32 {
             Refusal::LotFull | Refusal::TotalFull | Refusal::Throttled { .. } => RESOURCE_EXHAUSTED,
             Refusal::Gone => NOT_FOUND,
             // Its policy's time is over, not the client's: asking again helps.
-            Refusal::Expired { .. } | Refusal::StillWaking { .. } | Refusal::Unanswered => {
-                UNAVAILABLE
-            }
+            Refusal::Expired { .. }
+            | Refusal::StillWaking { .. }
+            | Refusal::Delayed { .. }
+            | Refusal::Unanswered => UNAVAILABLE,
             Refusal::Refused { .. } | Refusal::Failed { .. } | Refusal::Blocked { .. } => {
                 UNAVAILABLE
             }

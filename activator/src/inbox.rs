@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reveille_activator_core::entry::Outcome as CoreOutcome;
 use reveille_activator_core::gate::{Drain as CoreDrain, DrainAnswer};
-use reveille_activator_core::view::{Denial, DenialKind};
+use reveille_activator_core::view::{Delay, Denial, DenialKind};
 use reveille_crds::message::{Drain, DrainReply, Outcome, OutcomeKind, ToActivator, ToScaler};
 use tokio::sync::mpsc;
 
@@ -46,6 +46,7 @@ impl Inbox {
         let question = CoreDrain {
             nonce: drain.nonce,
             epoch: drain.epoch,
+            uid: drain.uid.map(Arc::from),
             hold: Duration::from_millis(drain.hold_ms).min(LONGEST_HOLD),
             order: drain.order,
         };
@@ -96,6 +97,10 @@ impl Inbox {
                 let retry_after = Some(Duration::from_millis(retry_after_ms));
                 CoreOutcome::Denied(denial(DenialKind::Failed, &reason, &message, retry_after))
             }
+            OutcomeKind::Delayed { reason, message } => CoreOutcome::Delayed(Delay {
+                reason: reason.into(),
+                message: message.into(),
+            }),
             OutcomeKind::Other => return,
         };
         slot.outcome(told);

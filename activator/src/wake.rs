@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reveille_activator_core::entry::{Ask, Outcome, Stage, Step};
 use reveille_activator_core::lot::Ended;
-use reveille_activator_core::view::{Denial, DenialKind};
+use reveille_activator_core::view::{Delay, Denial, DenialKind};
 use reveille_crds::SandboxKey;
 use reveille_crds::message::{Cause, Ready, ToScaler, Wake};
 use tokio::sync::{mpsc, watch};
@@ -104,7 +104,9 @@ fn deliver(slot: &Arc<Slot>, step: Step<Waiter>, facts: &crate::slot::Facts, is_
     }
     for Ended { since, payload, .. } in step.expired {
         let waited = now.saturating_duration_since(since);
-        let refusal = if step.stage == Stage::Unanswered && (waited >= SILENCE || !is_linked) {
+        let refusal = if let Some(Delay { reason, message }) = step.delay.clone() {
+            Refusal::Delayed { reason, message }
+        } else if step.stage == Stage::Unanswered && (waited >= SILENCE || !is_linked) {
             Refusal::Unanswered
         } else if waited >= step.patience {
             let left = facts.past.lock().left(step.elapsed);

@@ -177,6 +177,9 @@ pub struct Drain {
     pub key: SandboxKey,
     /// Its epoch as the scaler knows it.
     pub epoch: u64,
+    /// UID of the Sandbox that stands for it; absent where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// Matches replies to this question.
     pub nonce: u64,
     /// Milliseconds the gate stays closed unless the sandbox is seen asleep or an Undrain comes.
@@ -242,6 +245,13 @@ pub enum OutcomeKind {
         message: String,
         /// Milliseconds after which a retry may help.
         retry_after_ms: u64,
+    },
+    /// The wake is wanted and goes on, but something that it needs does not answer.
+    Delayed {
+        /// CamelCase, fixed set.
+        reason: String,
+        /// For the client.
+        message: String,
     },
     /// The sleep is off: open the gate that this nonce closed.
     Undrain {

@@ -403,10 +403,11 @@ impl Fleet {
             Act::Tell(tell) => self.tell(key, tell),
             Act::Drain {
                 epoch,
+                uid,
                 nonce,
                 hold,
                 order,
-            } => self.tell_drain(key, (epoch, nonce), hold, order),
+            } => self.tell_drain(key, (epoch, uid, nonce), hold, order),
             Act::Undrain { nonce } => self.tell_undrain(key, nonce),
         }
     }

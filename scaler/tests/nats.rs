@@ -171,6 +171,7 @@ async fn messages_travel_both_ways() {
     let drain = Drain {
         key: key(),
         epoch: 3,
+        uid: Some("alice-uid".into()),
         nonce: 7,
         hold_ms: 10_000,
         order: false,
@@ -305,6 +306,7 @@ async fn a_lost_server_is_told_and_healed() {
     let drain = Drain {
         key: key(),
         epoch: 3,
+        uid: Some("alice-uid".into()),
         nonce: 7,
         hold_ms: 10_000,
         order: false,

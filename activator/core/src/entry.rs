@@ -108,6 +108,7 @@ impl<W> Entry<W> {
         Self {
             view: View {
                 epoch: 0,
+                uid: None,
                 state: State::Unknown,
                 is_wanted: false,
                 pod: None,
@@ -299,6 +300,12 @@ impl<W> Entry<W> {
         self.leaving.as_ref().is_some_and(|leaving| {
             leaving.pod == pod.uid && leaving.until.is_none_or(|until| self.blind || now < until)
         })
+    }
+
+    /// Whether a drain keeps requests back.
+    #[must_use]
+    pub fn is_gated(&self, now: Instant) -> bool {
+        !self.is_gate_open(now)
     }
 
     /// A hold that runs out while nothing is seen ends in a sleep that is not seen: rather closed.

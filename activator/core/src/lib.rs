@@ -10,6 +10,7 @@ pub mod admission;
 pub mod entry;
 pub mod events;
 pub mod gate;
+pub mod life;
 pub mod lot;
 pub mod pace;
 pub mod past;

@@ -12,6 +12,8 @@ use crate::wake::Steps;
 pub struct View {
     /// Wakes and sleeps written by Reveille so far.
     pub epoch: u64,
+    /// UID of the Sandbox that stands for it.
+    pub uid: Option<Arc<str>>,
     /// Where it stands.
     pub state: State,
     /// Whether it is to be awake, whatever is in the way.
@@ -117,6 +119,15 @@ pub struct Denial {
     pub message: Arc<str>,
     /// Time after which a retry may help.
     pub retry_after: Option<Duration>,
+}
+
+/// What holds up a wake that goes on, as its scaler tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// One CamelCase word.
+    pub reason: Arc<str>,
+    /// One sentence for the client.
+    pub message: Arc<str>,
 }
 
 /// The two sorts of [`Denial`].

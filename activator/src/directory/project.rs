@@ -57,6 +57,7 @@ pub(super) fn project(
     let view = View {
         // As the scaler counts: the Sandbox's, and the claim's while there is no Sandbox.
         epoch: sandbox.map_or_else(claim_epoch, |sandbox| sandbox.epoch),
+        uid: facts.sandbox_uid.clone(),
         state,
         is_wanted,
         pod: target.pod.as_ref().map(|pod| Arc::clone(&pod.uid)),
@@ -84,6 +85,7 @@ pub(super) fn gone(unmanaged: &Unmanaged) -> (View, Facts) {
     (
         View {
             epoch: u64::MAX,
+            uid: None,
             state,
             is_wanted: false,
             pod: None,

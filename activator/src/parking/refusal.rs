@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
         trouble: Option<Arc<str>>,
         retry_after: Duration,
     },
+    /// The wait is over, and the wake goes on, held up by this. 503, a retry helps.
+    Delayed { reason: Arc<str>, message: Arc<str> },
     /// The wait is over, and no scaler has said anything for long. 503.
     Unanswered,
     /// The scaler will not wake it. 503.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::Throttled { .. } => "Throttled",
             Self::Expired { .. } => "WaitExpired",
             Self::StillWaking { reason, .. } => reason,
+            Self::Delayed { .. } => "WakeDelayed",
             Self::Unanswered => "NoScaler",
             Self::Refused { .. } => "WakeRefused",
             Self::Failed { .. } => "WakeFailed",
@@ -136,7 +139,10 @@ impl Refusal {
 
     pub(super) fn ending(&self) -> Ending {
         match self {
-            Self::Expired { .. } | Self::StillWaking { .. } | Self::Unanswered => Ending::Expired,
+            Self::Expired { .. }
+            | Self::StillWaking { .. }
+            | Self::Delayed { .. }
+            | Self::Unanswered => Ending::Expired,
             Self::Failed { .. } => Ending::Failed,
             Self::PortNotDeclared { .. } => Ending::Released,
             _ => Ending::Refused,

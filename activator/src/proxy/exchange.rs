@@ -232,6 +232,9 @@ impl Exchange<'_> {
             Refusal::Expired { stage, .. } if self.wait.left() == Some(Duration::ZERO) => {
                 self.out_of_time(Awaited::Wake(stage))
             }
+            Refusal::Delayed { reason, message } if self.wait.left() == Some(Duration::ZERO) => {
+                self.out_of_time(Awaited::Delayed { reason, message })
+            }
             refusal => Error::Refused(self.target.key.clone(), refusal),
         }
     }

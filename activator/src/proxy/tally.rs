@@ -62,7 +62,7 @@ impl Tally {
             Error::Connect(..) => UpstreamReason::Dial,
             Error::NoResponse(..) | Error::NotReading(..) => UpstreamReason::Timeout,
             Error::OutOfTime { awaited, .. } => match awaited {
-                Awaited::Wake(_) | Awaited::Body => return,
+                Awaited::Wake(_) | Awaited::Delayed { .. } | Awaited::Body => return,
                 Awaited::Connection | Awaited::Port => UpstreamReason::Dial,
                 Awaited::Answer => UpstreamReason::Timeout,
             },

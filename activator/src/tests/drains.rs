@@ -8,6 +8,7 @@ async fn ask(world: &mut World, nonce: u64, epoch: u64) -> DrainReply {
     let drain = Drain {
         key: key("alice"),
         epoch,
+        uid: None,
         nonce,
         hold_ms: 10_000,
         order: false,

@@ -92,6 +92,22 @@ async fn a_wait_ends_at_its_deadline_with_the_stage_of_the_wake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_loses_patience_with_a_wake_that_is_held_up_is_told_by_what() {
+    let mut world = World::asleep();
+    let client = world.client("alice");
+    world.heard_wake().await;
+    let (reason, message) = ("ApiUnavailable".to_owned(), "no answer yet".to_owned());
+    world.say(OutcomeKind::Delayed { reason, message }).await;
+    let began = Instant::now();
+    let (reason, message) = ("ApiUnavailable".into(), "no answer yet".into());
+    assert_eq!(refusal(client).await, Refusal::Delayed { reason, message });
+    assert!(
+        began.elapsed() > Duration::from_secs(50),
+        "it might have come"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_wake_and_a_failed_one_end_the_lot_with_their_reason() {
     let mut world = World::asleep();
     let client = world.client("alice");

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::rt::Executor;
+use reveille_activator_core::life::over_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Tasks;
-
-/// Added to a pod's grace: the time for its node to begin with it, and for the watch to tell.
-const SLACK: Duration = Duration::from_secs(5);
+use crate::slot::now;
 
 /// Held by each connection to one pod; the pool knows it for as long as there is one.
 #[derive(Debug, Default)]
@@ -33,8 +32,9 @@ impl Life {
             return None;
         }
         let life = Arc::downgrade(&self);
+        let over = over_at(now(), grace);
         Some(async move {
-            tokio::time::sleep(grace.saturating_add(SLACK)).await;
+            tokio::time::sleep_until(over.into()).await;
             if let Some(life) = life.upgrade() {
                 life.over.cancel();
             }

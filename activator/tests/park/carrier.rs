@@ -145,6 +145,7 @@ async fn messages_travel_both_ways() {
     let drain = ToActivator::Drain(Drain {
         key: key(),
         epoch: 4,
+        uid: None,
         nonce: 7,
         hold_ms: 10_000,
         order: false,

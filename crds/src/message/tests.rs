@@ -71,12 +71,17 @@ fn to_activator() -> Vec<ToActivator> {
         ToActivator::Drain(Drain {
             key: key(),
             epoch: 4,
+            uid: Some("uid".into()),
             nonce: 77,
             hold_ms: 10_000,
             order: false,
         }),
         outcome(OutcomeKind::Waking { epoch: 5 }),
         outcome(OutcomeKind::Refused {
+            reason: reason.clone(),
+            message: message.clone(),
+        }),
+        outcome(OutcomeKind::Delayed {
             reason: reason.clone(),
             message: message.clone(),
         }),

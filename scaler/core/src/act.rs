@@ -18,6 +18,8 @@ pub enum Act {
     Drain {
         /// Its epoch as we know it.
         epoch: u64,
+        /// UID of the Sandbox that stands for it.
+        uid: Option<Arc<str>>,
         /// Matches the replies.
         nonce: u64,
         /// How long a gate stays closed by itself.
@@ -119,6 +121,13 @@ pub enum Tell {
         message: Arc<str>,
         /// When a retry may help.
         retry_after: Duration,
+    },
+    /// It goes on, but something that it needs does not answer: for who does not wait for its end.
+    Delayed {
+        /// CamelCase.
+        reason: Arc<str>,
+        /// For the client, in our own words.
+        message: Arc<str>,
     },
 }
 

@@ -128,6 +128,11 @@ impl Drain {
         self.holds_until
     }
 
+    /// They are told to stay closed until then.
+    pub const fn hold_until(&mut self, until: Instant) {
+        self.holds_until = until;
+    }
+
     /// They need not stay closed longer than until then.
     pub fn hold_no_longer_than(&mut self, until: Instant) {
         self.holds_until = self.holds_until.min(until);

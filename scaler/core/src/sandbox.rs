@@ -18,6 +18,7 @@ mod writing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::draining::CalledOff;
 use self::seeing::Believed;
 use crate::act::{Act, Note, SleepReason, Tell, Woke, Write};
 use crate::decide::AskedAgent;
@@ -106,6 +107,8 @@ pub struct Sandbox {
     woken: Option<Instant>,
     failures: Option<Box<Failures>>,
     drain: Option<Box<Drain>>,
+    /// Orders that were called off, while a gate may not have heard.
+    called_off: Vec<CalledOff>,
     /// A sleep whose write got no answer: it may still be done until then.
     settling: Option<Instant>,
     writing: Option<Box<Writing>>,
@@ -171,6 +174,7 @@ impl Sandbox {
             woken: None,
             failures: None,
             drain: None,
+            called_off: Vec::new(),
             settling: None,
             writing: None,
             drains_off: 0,

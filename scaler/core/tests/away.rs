@@ -70,6 +70,48 @@ fn who_waits_is_told_after_ten_seconds_that_the_api_gives_no_answer_and_why() {
     );
 }
 
+/// How often it was told that the wake is late.
+fn delays(world: &mut World) -> usize {
+    let tells = world.tells();
+    let is_late = |tell: &&Tell| matches!(tell, Tell::Delayed { reason, .. } if &**reason == "ApiUnavailable");
+    tells.iter().filter(is_late).count()
+}
+
+#[test]
+fn who_waits_hears_that_a_write_is_late_once_by_itself_and_then_when_it_asks() {
+    let mut world = World::asleep();
+    world.ask();
+    let write = world.begin(Intent::Restore);
+    world.pass(900 * MS);
+    assert_eq!(delays(&mut world), 0);
+    world.pass(200 * MS);
+    assert_eq!(delays(&mut world), 1);
+    world.pass(seconds(2));
+    assert_eq!(delays(&mut world), 0, "nobody new waits");
+    world.ask();
+    world.ask();
+    assert_eq!(delays(&mut world), 1);
+    world.written(Written::Done(write.epoch + 1));
+    let told = world.tells();
+    assert!(matches!(told[..], [Tell::Waking { epoch: 2 }]), "{told:?}");
+    world.ask();
+    world.pass(seconds(5));
+    assert_eq!(delays(&mut world), 0);
+}
+
+#[test]
+fn a_wake_that_the_api_answers_in_time_is_never_late_however_often_it_has_to_be_written() {
+    let mut world = World::asleep();
+    world.ask();
+    for _ in 0..3 {
+        world.begin(Intent::Restore);
+        world.pass(800 * MS);
+        world.written(Written::Conflict);
+        world.pass(seconds(3));
+    }
+    assert_eq!(delays(&mut world), 0);
+}
+
 #[test]
 fn a_write_that_hangs_holds_nobody_up_and_has_its_time_if_it_lands_after_all() {
     let mut world = World::asleep();

@@ -130,7 +130,7 @@ fn an_order_whose_write_got_no_answer_holds_the_gates_no_longer_than_any_sleep()
         };
         acts.iter().filter_map(hold).collect()
     };
-    assert_eq!(holds(&mut world), [seconds(6)], "of the 36 s that are left");
+    assert_eq!(holds(&mut world), [seconds(6)], "until it is certain");
     world.ask();
     assert!(world.writes().is_empty(), "it may have been done");
     world.pass(seconds(1));

@@ -106,7 +106,9 @@ impl Fleet {
         self.writing < WRITES
     }
 
-    /// The last class of writes that may begin now.
+    /// The last class of writes that may begin now. As many marks under way as may be keep back everything but
+    /// wakes until one of them is answered; then marks and sleeps take turns. So sleeps go on by at least those 16
+    /// in the time of a write, which is four a second where the API server takes all of its 4 s.
     pub(super) fn last_class(&self) -> Class {
         match () {
             () if self.marks.are_many() => Class::Wake,

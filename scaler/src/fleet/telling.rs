@@ -1,5 +1,6 @@
 //! From the core's words to messages, the journal and the API's answers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_crds::SandboxKey;
@@ -30,6 +31,10 @@ impl Fleet {
                 message: message.to_string(),
                 retry_after_ms: whole_milliseconds(retry_after),
             },
+            Tell::Delayed { reason, message } => OutcomeKind::Delayed {
+                reason: reason.to_string(),
+                message: message.to_string(),
+            },
         };
         self.say(ToActivator::Outcome(Outcome {
             key: key.clone(),
@@ -40,13 +45,14 @@ impl Fleet {
     pub(super) fn tell_drain(
         &mut self,
         key: &SandboxKey,
-        (epoch, nonce): (u64, u64),
+        (epoch, uid, nonce): (u64, Option<Arc<str>>, u64),
         hold: Duration,
         order: bool,
     ) {
         self.say(ToActivator::Drain(Drain {
             key: key.clone(),
             epoch,
+            uid: uid.map(|uid| uid.to_string()),
             nonce,
             hold_ms: whole_milliseconds(hold),
             order,

@@ -1,7 +1,10 @@
-//! The API server is killed and stays away for a while.
+//! The API server is killed and stays away for a while, or stands still.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use http_body_util::Empty;
 use reveille_testbed::Part;
 use serde_json::json;
 use tokio::time::sleep;
@@ -67,5 +70,46 @@ async fn without_the_api_server_what_is_warm_is_served_and_a_wake_is_told_why_no
         cluster.await_mode(name, "Suspended").await;
     }
     assert!(cluster.said("to sleep after") > sleeps);
+    cluster.nobody_panicked();
+}
+
+/// It takes connections and requests, and answers none: nobody is told by an error.
+#[tokio::test]
+async fn while_the_api_server_stands_still_who_waits_for_less_than_the_wake_takes_to_fail_learns_why()
+ {
+    let (testbed, plane) = Plane::own().await;
+    let cluster = Setup::default().on(&plane).start().await;
+    let limits = json!({"cooldownPeriod": 300, "park": {"maxWait": 3}});
+    cluster.create(policy(limits)).await;
+    for name in ["patient", "cold", "other"] {
+        cluster.create(Agent::asleep(name).sandbox()).await;
+    }
+    cluster.get("patient", "/").await.ok();
+    testbed.freeze(Part::ApiServer).await.unwrap();
+    let by_policy = cluster.get("cold", "/").await;
+    let door = cluster.door(1);
+    let mut request = door.request(Method::GET, "other", "/", Empty::<Bytes>::new());
+    let three = HeaderValue::from_static("3");
+    request.headers_mut().insert("x-sandbox-timeout", three);
+    let by_client = door.send(request).await.unwrap();
+    testbed.thaw(Part::ApiServer).await.unwrap();
+    for (refused, status) in [(by_policy, 503), (by_client, 504)] {
+        let told = refused.json();
+        assert_eq!(
+            (refused.status.as_u16(), &told["reason"]),
+            (status, &json!("ApiUnavailable")),
+            "{told}"
+        );
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("Kubernetes API does not answer"), "{told}");
+        assert!(!refused.header("retry-after").is_empty(), "{told}");
+        println!("a wake while the API server stands still: {status} {told}");
+    }
+    for name in ["cold", "other"] {
+        until_for(THEIRS, "the wake", || async {
+            Some(cluster.get(name, "/").await).filter(|reply| reply.status == 200)
+        })
+        .await;
+    }
     cluster.nobody_panicked();
 }

@@ -48,6 +48,8 @@ pub(crate) struct Activator {
     pub(crate) slots: BTreeMap<Name, Slot>,
     /// When the watch first showed a pod (UID).
     pub(crate) shown: BTreeMap<Uid, Instant>,
+    /// When the watch first showed a pod (UID) deleted, or on its way out.
+    pub(crate) left: BTreeMap<Uid, Instant>,
     /// Slots of targets that are gone, whose requests are not over.
     retired: Vec<(Name, Slot)>,
     pub(crate) streams: Streams,
@@ -71,6 +73,7 @@ impl Activator {
             cache: Cache::default(),
             slots: BTreeMap::new(),
             shown: BTreeMap::new(),
+            left: BTreeMap::new(),
             retired: Vec::new(),
             streams: Streams::new(now),
             reports: Reports::default(),
@@ -162,6 +165,7 @@ impl World {
             ToActivator::Sync => return activator.ask_full(),
             ToActivator::Drain { target, drain } => {
                 let sees = activator.sight != Sight::Blind;
+                let (nonce, hold, order) = (drain.nonce, drain.hold, drain.order);
                 let Some(slot) = activator.slots.get_mut(&target) else {
                     return self.answer_drain(index, target, drain.nonce, false);
                 };
@@ -170,21 +174,21 @@ impl World {
                     (sees || drain.order) && slot.entry.drain(drain, now) == DrainAnswer::Drained;
                 // A doubled question may shorten the hold and not lengthen it, nor does a later Busy open the gate.
                 slot.drained.retain(|known| now < known.until);
-                let until = now + drain.hold;
+                let until = now + hold;
                 let mut known = slot.drained.iter_mut();
-                let known = known.find(|known| known.nonce == drain.nonce);
+                let known = known.find(|known| known.nonce == nonce);
                 if let Some(known) = known {
-                    known.until = known.until.min(until);
+                    known.until = if order { until } else { known.until.min(until) };
                 } else if drained {
                     slot.drained.push(Drained {
-                        nonce: drain.nonce,
+                        nonce,
                         at: now,
                         until,
                     });
                 }
                 self.sim.coverage.drains_refused += u64::from(!drained);
                 let drained = drained || self.sim.mutant == Some(Mutant::DrainForged);
-                self.answer_drain(index, Arc::clone(&target), drain.nonce, drained);
+                self.answer_drain(index, Arc::clone(&target), nonce, drained);
                 return self.poll_slot(index, &target);
             }
             ToActivator::Undrain { target, nonce } => {

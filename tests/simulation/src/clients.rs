@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exchange::Leg;
+use crate::exchange::stream::Wire;
 use crate::objects::Name;
 use crate::requests::{RequestId, Wish};
 use crate::sim::{Event, NodeKind, Sim};
@@ -13,8 +14,6 @@ use crate::world::World;
 const HERD_WITHIN: Duration = Duration::from_millis(30);
 /// Longest busy lease that an answer sets.
 const LEASE: Duration = Duration::from_secs(3);
-/// Longest upgraded connection.
-const UPGRADE: Duration = Duration::from_secs(3);
 /// Longest patience of clients who have little.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What nobody knows.
@@ -29,6 +28,8 @@ pub(crate) enum Visit {
     Last(usize),
     /// One request of a herd.
     One(usize),
+    /// A client whose stream was ended opens it anew.
+    Anew(usize),
 }
 
 impl World {
@@ -51,13 +52,25 @@ impl World {
                 let wish = self.wish(target);
                 self.request(wish);
             }
+            Visit::Anew(target) => {
+                if self.sim.is_calm() {
+                    return;
+                }
+                let wish = Wish {
+                    wire: Some(Wire::of(&mut self.sim)),
+                    method: "GET",
+                    has_body: false,
+                    ..self.wish(target)
+                };
+                self.request(wish);
+            }
             Visit::Last(target) => {
                 let wish = Wish {
                     target: self.sim.plan.name(target),
                     method: "POST",
                     has_body: true,
                     service: Duration::from_millis(20),
-                    upgrade: None,
+                    wire: None,
                     lease: None,
                     most: None,
                     patience: None,
@@ -78,7 +91,7 @@ impl World {
         let index = serving[self.sim.rng.usize(..serving.len())];
         self.sim.coverage.requests += 1;
         let life = self.activators[index].node.life;
-        let id: RequestId = self.requests.add(wish, (index, life), self.sim.now());
+        let id: RequestId = self.requests.add(wish, (index, life));
         if self.is_paused(NodeKind::Activator, index) {
             // It reaches a process that does not move.
             let event = Event::Exchange(id, 0, Leg::Come);
@@ -98,7 +111,7 @@ impl World {
             sim.plan.name(target)
         };
         let method = ["GET", "GET", "POST", "PUT", "DELETE", "PATCH"][sim.rng.usize(..6)];
-        let upgrade = sim.happens(load.upgrade).then(|| sim.up_to(UPGRADE));
+        let wire = sim.happens(load.upgrade).then(|| Wire::of(sim));
         let lease = sim.happens(load.lease).then(|| {
             if sim.rng.u8(..4) == 0 {
                 Duration::ZERO
@@ -108,10 +121,10 @@ impl World {
         });
         Wish {
             target,
-            method: if upgrade.is_some() { "GET" } else { method },
-            has_body: upgrade.is_none() && sim.rng.bool(),
+            method: if wire.is_some() { "GET" } else { method },
+            has_body: wire.is_none() && sim.rng.bool(),
             service: load.service,
-            upgrade,
+            wire,
             lease,
             most: (sim.rng.u8(..5) == 0).then(|| sim.up_to(PATIENCE)),
             patience: sim.happens(load.leave).then(|| sim.up_to(PATIENCE)),

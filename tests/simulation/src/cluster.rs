@@ -6,9 +6,12 @@
 //!   being "Ready" with its address until it is gone.
 //! - Without a readiness probe a pod is Ready as soon as its container runs, long before it listens.
 //! - A pod deleted from outside is made again; an expired Sandbox is not reconciled at all.
+//! - A pod whose node dies goes on being "Ready" for a while, then is not, then is deleted, and never says a word.
 //! - Addresses are given out again, the latest freed one first, as soon as [`IP_REST`] has passed.
 
-use std::collections::BTreeMap;
+mod pool;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,7 @@ use reveille_scaler_core::view::Mode;
 
 use crate::api::Api;
 use crate::mutant::Mutant;
-use crate::objects::{Claim, Ip, Name, Pod, Sandbox, Uid};
+use crate::objects::{Ip, Name, Pod, Sandbox, Uid};
 use crate::sim::{Event, Sim};
 
 /// An address rests this long before another pod gets it: longer than any watch of the model is late.
@@ -26,12 +29,11 @@ pub(crate) const IP_REST: Duration = Duration::from_secs(6);
 const LATE: Duration = Duration::from_secs(10);
 /// The kubelet's pause before a container that died is started again.
 const RESTART: Duration = Duration::from_millis(700);
+/// Longest time until a dead node is found out, and from there until its pods are deleted.
+const LOST: Duration = Duration::from_secs(4);
+const EVICTED: Duration = Duration::from_secs(3);
 /// Time until a container of a crash loop dies, and until the kubelet says so.
 const CRASHES_AFTER: Duration = Duration::from_millis(30);
-/// Time from a claim's creation in which only the warm pool is tried.
-const POOL_GRACE: Duration = Duration::from_secs(2);
-/// Time after which the pool looks again.
-const POOL_RETRY: Duration = Duration::from_millis(500);
 
 /// One running pod as the network meets it.
 #[derive(Clone, Debug)]
@@ -66,6 +68,10 @@ pub(crate) enum PodStep {
     Fault,
     Crash,
     Deaf,
+    /// Its node, which is dead, is found out.
+    Lost,
+    /// And it is deleted.
+    Evicted,
     Gone,
 }
 
@@ -74,6 +80,8 @@ pub(crate) enum PodStep {
 pub(crate) struct Cluster {
     /// By pod UID: those that are there, the terminating ones included.
     agents: BTreeMap<Uid, Agent>,
+    /// Pods whose node is dead, those that are gone by now included.
+    pub(crate) silent: BTreeSet<Uid>,
     /// Freed addresses, the latest last.
     free: Vec<(Ip, Instant)>,
     issued: Ip,
@@ -159,6 +167,16 @@ impl Cluster {
         api: &mut Api,
         sim: &mut Sim,
     ) {
+        match step {
+            PodStep::Lost | PodStep::Evicted => self.found_dead(name, uid, step, api, sim),
+            PodStep::Gone => self.gone(name, uid, api, sim),
+            _ if self.silent.contains(uid) => {}
+            _ => self.go_on(name, uid, step, api, sim),
+        }
+    }
+
+    /// What a pod does while its node lives.
+    fn go_on(&mut self, name: &Name, uid: &Uid, step: PodStep, api: &mut Api, sim: &mut Sim) {
         let Some(agent) = self.agents.get_mut(uid) else {
             return;
         };
@@ -167,7 +185,7 @@ impl Cluster {
             .pods
             .get(name)
             .is_none_or(|pod| pod.uid != *uid || pod.terminating);
-        if is_terminating && !matches!(step, PodStep::Deaf | PodStep::Gone) {
+        if is_terminating && step != PodStep::Deaf {
             return;
         }
         sim.trace(|| format!("pod {uid} of {name}: {step:?}"));
@@ -214,8 +232,32 @@ impl Cluster {
                 sim.after(RESTART, pod_event(name, uid, PodStep::Listen));
             }
             PodStep::Deaf => agent.listens = false,
-            PodStep::Gone => self.gone(name, uid, api, sim),
+            PodStep::Lost | PodStep::Evicted | PodStep::Gone => {}
         }
+    }
+
+    /// The node of a pod dies.
+    pub(crate) fn fall_silent(&mut self, uid: &Uid, sim: &mut Sim) {
+        let Some(agent) = self.agents.get_mut(uid) else {
+            return;
+        };
+        agent.listens = false;
+        self.silent.insert(Arc::clone(uid));
+        let lost = sim.up_to(LOST);
+        sim.after(lost, pod_event(&agent.name, uid, PodStep::Lost));
+    }
+
+    /// The node of a pod is found to be dead; then the pod is deleted.
+    fn found_dead(&mut self, name: &Name, uid: &Uid, step: PodStep, api: &mut Api, sim: &mut Sim) {
+        if !self.agents.contains_key(uid) {
+            return;
+        }
+        if step == PodStep::Evicted {
+            return self.terminate(name, api, sim);
+        }
+        api.edit_pod(name, uid, |pod| pod.ready = false);
+        let evicted = sim.up_to(EVICTED);
+        sim.after(evicted, pod_event(name, uid, PodStep::Evicted));
     }
 
     fn gone(&mut self, name: &Name, uid: &Uid, api: &mut Api, sim: &Sim) {
@@ -294,71 +336,6 @@ impl Cluster {
             .checked_add(1)
             .expect("a run has fewer than 255 pods within the rest time");
         self.issued
-    }
-
-    /// Gives a claim its Sandbox: a warm one, or after the grace a cold one.
-    fn bind(&mut self, claim: &Name, api: &mut Api, sim: &mut Sim) {
-        let now = sim.now();
-        let Some(present) = api.objects().claims.get(claim).cloned() else {
-            return;
-        };
-        let bound = present
-            .sandbox
-            .as_ref()
-            .and_then(|name| api.objects().sandboxes.get(name));
-        if bound.is_some() {
-            return;
-        }
-        let warm = api
-            .objects()
-            .sandboxes
-            .iter()
-            .find(|(_, sandbox)| sandbox.pool_member);
-        let name = match warm {
-            Some((name, _)) => Arc::clone(name),
-            None if now < present.created + POOL_GRACE => {
-                sim.after(POOL_RETRY, Event::Reconcile(Arc::clone(claim)));
-                return;
-            }
-            None => Arc::clone(claim),
-        };
-        sim.trace(|| format!("claim {claim} gets sandbox {name}"));
-        if api.objects().sandboxes.contains_key(&name) {
-            api.edit_sandbox(&name, |sandbox| {
-                sandbox.pool_member = false;
-                sandbox.claim = Some(Arc::clone(claim));
-            });
-        } else {
-            let uid = api.uid(&name);
-            api.put_sandbox(&name, cold(uid, Some(claim), false, now));
-        }
-        api.put_claim(
-            claim,
-            Claim {
-                sandbox: Some(name),
-                ..Claim::clone(&present)
-            },
-        );
-    }
-
-    /// Keeps the warm pool at its size.
-    pub(crate) fn fill_pool(&mut self, api: &mut Api, sim: &mut Sim) {
-        let warm = api
-            .objects()
-            .sandboxes
-            .values()
-            .filter(|sandbox| sandbox.pool_member)
-            .count();
-        for _ in warm..sim.plan.pool {
-            self.members += 1;
-            let name: Name = format!("pool-{}", self.members).into();
-            let uid = api.uid(&name);
-            let member = Sandbox {
-                pool_member: true,
-                ..cold(uid, None, false, sim.now())
-            };
-            api.put_sandbox(&name, member);
-        }
     }
 }
 

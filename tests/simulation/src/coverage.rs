@@ -50,8 +50,16 @@ coverage! {
     parked_again,
     /// Requests sent a second time, as they may be.
     resent,
-    /// Upgraded connections that stopped counting.
+    /// Streams opened.
+    streams,
+    /// Streams that stopped counting.
     fell_silent,
+    /// Streams ended since their pod was the target's no more.
+    streams_let_go,
+    /// Nodes that died under a pod.
+    nodes_lost,
+    /// Requests ended since their pod had left for long, on a node that was dead.
+    dead_pods_left,
     /// Busy leases set by a response.
     leases,
     /// Busy leases written on a Sandbox.
@@ -74,6 +82,8 @@ coverage! {
     marks,
     /// Those of them that too many waited for already.
     marks_refused,
+    /// Orders called off that were told of once more.
+    undrains_repeated,
     /// Wakes told to users.
     woke,
     /// Wakes of what a release had put to sleep, before its claim was deleted.

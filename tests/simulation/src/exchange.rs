@@ -1,6 +1,7 @@
 //! One request on its way: through the entry, to the pod, back to its client, as the shell would lead it.
 
 mod connection;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +31,18 @@ pub(crate) enum Leg {
     Come,
     /// A dial reaches the address.
     Dial,
+    /// It is time to dial again.
+    Again,
     /// The request reaches the pod.
     Bytes,
     /// The agent's first byte reaches the activator.
     Answer,
-    /// The upgraded connection has been silent for long.
+    /// Bytes pass on its stream.
+    Beat,
+    /// Its stream may have been silent for long.
     Silent,
-    /// The upgraded connection moves bytes again.
-    Moves,
+    /// Nothing answers the dial.
+    Unreached,
     /// The last byte has passed.
     Done,
     /// The connection is dead.
@@ -76,7 +81,7 @@ impl World {
         slot.entry.begin();
         slot.users += 1;
         let request = self.requests.get_mut(id);
-        (request.counts, request.counts_since, request.slot) = (true, now, Some(slot.serial));
+        (request.counts, request.slot) = (true, Some(slot.serial));
         if self.sim.mutant == Some(Mutant::AddressRemembered)
             && let Some(ip) = slot.ip.filter(|_| slot.entry.view().state == State::Asleep)
         {
@@ -215,9 +220,13 @@ impl World {
         match leg {
             Leg::Come => self.arrive(id),
             Leg::Dial => self.dialled(id),
+            Leg::Again => self.dial_again(id),
             Leg::Bytes => self.bytes(id),
             Leg::Answer => self.answer(id),
-            Leg::Silent | Leg::Moves => self.counts(id, leg == Leg::Moves),
+            Leg::Beat => self.beat(id),
+            Leg::Silent => self.silent(id),
+            Leg::Unreached => self.unreached(id),
+            Leg::Done if self.is_silent(id) => {}
             Leg::Done => {
                 self.sim.coverage.answered += 1;
                 self.finish(id, End::Answered);
@@ -240,19 +249,38 @@ impl World {
         self.finish(id, End::Gone);
     }
 
+    /// What is still open towards a pod that has left is over.
+    pub(crate) fn pod_over(&mut self, index: usize, pod: &Uid) {
+        if self.sim.mutant == Some(Mutant::DeadPodsAwaited) {
+            return;
+        }
+        let live = self.requests.live();
+        let its = live
+            .filter(|(_, request)| request.activator == index && request.meant_for() == Some(pod));
+        let its: Vec<RequestId> = its.map(|(id, _)| id).collect();
+        for id in its {
+            self.sim.coverage.dead_pods_left += u64::from(self.is_silent(id));
+            self.broken(id);
+        }
+    }
+
+    /// Requests that a pod has, or answers.
+    fn open_to(&self, pod: &Uid) -> Vec<RequestId> {
+        let live = self.requests.live();
+        live.filter(|(_, request)| request.pod() == Some(pod))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Whether the node of its pod is dead: nothing comes from there.
+    fn is_silent(&self, id: RequestId) -> bool {
+        let pod = self.requests.get(id).pod();
+        pod.is_some_and(|pod| self.cluster.silent.contains(pod))
+    }
+
     /// All connections of that start of a container are dead.
     pub(crate) fn break_connections(&mut self, pod: &Uid) {
-        let on_it = |request: &Request| match &request.stage {
-            Stage::Sent { pod: on, .. } | Stage::Answering { pod: on } => on == pod,
-            _ => false,
-        };
-        let broken: Vec<RequestId> = self
-            .requests
-            .live()
-            .filter(|(_, request)| on_it(request))
-            .map(|(id, _)| id)
-            .collect();
-        for id in broken {
+        for id in self.open_to(pod) {
             self.leg_after(HOP, id, Leg::Broken);
         }
     }

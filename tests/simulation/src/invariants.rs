@@ -1,9 +1,11 @@
-//! Twelve invariants of sandboxes and their requests, and eight of what only several scalers and a real API
+//! Twelve invariants of sandboxes and their requests, and eleven of what only several scalers and a real API
 //! bring with them, each a named check after every step.
 
+mod gates;
 mod leaders;
 mod sandboxes;
 mod scalers;
+mod streams;
 mod tickets;
 mod watchers;
 mod writes;
@@ -58,6 +60,12 @@ pub enum Invariant {
     ToldOnce,
     /// 20. No wake waits for its turn longer than those before it take at the rate.
     WakesGoFirst,
+    /// 21. Once all is well, no gate stays closed for a drain that is settled.
+    GatesOpen,
+    /// 22. A request that waits for a pod which was seen to leave is over when that has had its grace.
+    DeadPodsLeft,
+    /// 23. A stream that was silent for long is over when its pod is the target's no more.
+    SilentLetGo,
 }
 
 /// An invariant that does not hold.
@@ -73,7 +81,7 @@ type Check = fn(&World) -> Result<(), String>;
 
 impl Invariant {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::TicketEndsOnceInTime,
         Self::WaitersAreHeard,
         Self::OneWakeForAll,
@@ -94,6 +102,9 @@ impl Invariant {
         Self::EpochRises,
         Self::ToldOnce,
         Self::WakesGoFirst,
+        Self::GatesOpen,
+        Self::DeadPodsLeft,
+        Self::SilentLetGo,
     ];
 
     /// Its number.
@@ -124,6 +135,9 @@ impl Invariant {
             Self::EpochRises => writes::epoch_rises,
             Self::ToldOnce => scalers::told_once,
             Self::WakesGoFirst => scalers::wakes_go_first,
+            Self::GatesOpen => gates::gates_open,
+            Self::DeadPodsLeft => streams::dead_pods_left,
+            Self::SilentLetGo => streams::silent_let_go,
         }
     }
 }

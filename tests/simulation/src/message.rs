@@ -116,6 +116,7 @@ impl ToActivator {
             }
             Self::Tell { target, tell } => match tell {
                 Tell::Waking { epoch } => format!("{target} waking epoch {epoch}"),
+                Tell::Delayed { reason, .. } => format!("{target} delayed: {reason}"),
                 Tell::Refused(refusal) => format!("{target} refused: {}", refusal.reason()),
                 Tell::Failed {
                     reason,

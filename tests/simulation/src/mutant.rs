@@ -79,11 +79,25 @@ pub enum Mutant {
     MarksAsWakes,
     /// What is in flight when a sleep is ordered has no time to end.
     GraceSkipped,
+    /// That an order is off is told once.
+    UndrainOnce,
+    /// An order holds its gates for long with each telling.
+    OrderHeldLong,
+    /// A drain does not say which Sandbox it is about.
+    GateByEpochAlone,
+    /// What is open to a pod that has left waits for its end, however long.
+    DeadPodsAwaited,
+    /// Heartbeats are use.
+    HeartbeatsCount,
+    /// What was silent for long does not count again.
+    SilentForEver,
+    /// What is silent stays open to a pod that is gone.
+    SilentKept,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 44] = [
         Self::TicketsNeverExpire,
         Self::WakesNotRepeated,
         Self::WakePerAsk,
@@ -121,6 +135,13 @@ impl Mutant {
         Self::OthersWakeTold,
         Self::MarksAsWakes,
         Self::GraceSkipped,
+        Self::UndrainOnce,
+        Self::OrderHeldLong,
+        Self::GateByEpochAlone,
+        Self::DeadPodsAwaited,
+        Self::HeartbeatsCount,
+        Self::SilentForEver,
+        Self::SilentKept,
     ];
 
     /// The invariant that it breaks.
@@ -156,6 +177,13 @@ impl Mutant {
             Self::EpochKept => Invariant::EpochRises,
             Self::OthersWakeTold => Invariant::ToldOnce,
             Self::MarksAsWakes => Invariant::WakesGoFirst,
+            Self::UndrainOnce | Self::OrderHeldLong | Self::GateByEpochAlone => {
+                Invariant::GatesOpen
+            }
+            Self::DeadPodsAwaited => Invariant::DeadPodsLeft,
+            Self::HeartbeatsCount => Invariant::QuietSleeps,
+            Self::SilentForEver => Invariant::NoSleepInUse,
+            Self::SilentKept => Invariant::SilentLetGo,
             Self::CollectUntouched | Self::MemoryTakenBack | Self::ClaimsNotHeld => {
                 Invariant::ClaimKept
             }

@@ -1,5 +1,6 @@
 //! What a seed makes of a run: how many take part, how they are treated, and for how long.
 
+mod trouble;
 mod weather;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use reveille_scaler_core::election::Timing;
 use reveille_scaler_core::sandbox::Rules;
 use reveille_scaler_core::view::{Policy, Strategy};
 
+pub(crate) use self::trouble::Trouble;
 use crate::objects::Name;
 
 /// A run before it begins.
@@ -31,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) storm: Duration,
     /// What is in flight when a sleep is ordered has so long to end.
     pub(crate) grace: Duration,
+    /// Silence after which a response that flows stops counting; `None`: it counts while it is open.
+    pub(crate) stream_idle: Option<Duration>,
     /// Nothing goes wrong at all.
     pub(crate) calm: bool,
 }
@@ -124,26 +128,6 @@ pub(crate) struct Load {
     pub(crate) stranger: f64,
 }
 
-/// Mean time between two troubles of a kind; `None`: never.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Trouble {
-    pub(crate) activator_crash: Option<Duration>,
-    pub(crate) scaler_crash: Option<Duration>,
-    pub(crate) rollout: Option<Duration>,
-    pub(crate) pause: Option<Duration>,
-    pub(crate) partition: Option<Duration>,
-    pub(crate) offline: Option<Duration>,
-    pub(crate) blind: Option<Duration>,
-    pub(crate) watch_gap: Option<Duration>,
-    pub(crate) pod_crash: Option<Duration>,
-    pub(crate) eviction: Option<Duration>,
-    pub(crate) operator: Option<Duration>,
-    pub(crate) stranger: Option<Duration>,
-}
-
-/// Silence after which an upgraded connection stops counting.
-pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_millis(800);
-
 impl Plan {
     /// The plan of a seed.
     pub(crate) fn of(rng: &mut Rng) -> Self {
@@ -174,6 +158,7 @@ impl Plan {
             },
             storm: pick_ms(rng, &[15_000, 30_000, 60_000, 120_000]),
             grace: Rules::default().order_grace,
+            stream_idle: None,
             calm,
         }
     }
@@ -184,8 +169,8 @@ impl Plan {
         LETTERS[number].into()
     }
 
-    /// Every fourth plan that is not calm has slow starters, and in every second the grace of an order is over
-    /// before its operator takes it back. Drawn apart, so that a seed stays the plan it was.
+    /// Every fourth plan that is not calm has slow starters, and every fifth dead nodes; in every second the grace of
+    /// an order is over before its operator takes it back, or responses stop counting in time. Drawn apart, so that a seed stays the plan it was.
     pub(crate) fn slow_down(&mut self, seed: u64) {
         let mut rng = Rng::with_seed(!seed);
         if !self.calm && rng.u8(..4) == 0 {
@@ -193,6 +178,10 @@ impl Plan {
         }
         if rng.bool() {
             self.grace = Duration::from_secs(1);
+        }
+        self.stream_idle = rng.bool().then(|| pick_ms(&mut rng, &[500, 1500]));
+        if !self.calm && rng.u8(..5) == 0 {
+            self.trouble.dead_node = Some(Duration::from_secs(12));
         }
     }
 
@@ -337,51 +326,6 @@ impl Load {
             upgrade: pick(rng, &[0.0, 0.1]),
             lease: pick(rng, &[0.0, 0.05]),
             stranger: pick(rng, &[0.0, 0.1]),
-        }
-    }
-}
-
-impl Trouble {
-    const NONE: Self = Self {
-        activator_crash: None,
-        scaler_crash: None,
-        rollout: None,
-        pause: None,
-        partition: None,
-        offline: None,
-        blind: None,
-        watch_gap: None,
-        pod_crash: None,
-        eviction: None,
-        operator: None,
-        stranger: None,
-    };
-
-    fn of(rng: &mut Rng) -> Self {
-        let often = |rng: &mut Rng| match rng.u8(..4) {
-            0 => Some(Duration::from_secs(4)),
-            1 => Some(Duration::from_secs(12)),
-            _ => None,
-        };
-        // More of it, and nobody ever leads.
-        let seldom = |rng: &mut Rng| match rng.u8(..5) {
-            0 => Some(Duration::from_secs(8)),
-            1 => Some(Duration::from_secs(25)),
-            _ => None,
-        };
-        Self {
-            activator_crash: often(rng),
-            scaler_crash: seldom(rng),
-            rollout: seldom(rng),
-            pause: seldom(rng),
-            partition: often(rng),
-            offline: seldom(rng),
-            blind: seldom(rng),
-            watch_gap: often(rng),
-            pod_crash: often(rng),
-            eviction: often(rng),
-            operator: often(rng),
-            stranger: often(rng).map(|mean| mean / 10),
         }
     }
 }

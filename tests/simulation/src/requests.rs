@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reveille_activator_core::lot::{Ending, TicketId};
 use reveille_activator_core::retry::Dial;
 
+use crate::exchange::stream::{Stream, Wire};
 use crate::objects::{Ip, Name, Uid};
 
 /// Names a request of the run.
@@ -27,8 +28,8 @@ pub(crate) struct Wish {
     pub(crate) has_body: bool,
     /// Time until the agent's first byte.
     pub(crate) service: Duration,
-    /// An upgraded connection of that length.
-    pub(crate) upgrade: Option<Duration>,
+    /// What it opens, beyond one answer.
+    pub(crate) wire: Option<Wire>,
     /// The answer sets a busy lease.
     pub(crate) lease: Option<Duration>,
     /// `X-Sandbox-Timeout`.
@@ -50,8 +51,10 @@ pub(crate) struct Request {
     pub(crate) turn: u32,
     /// Its activity guard counts.
     pub(crate) counts: bool,
-    /// Since when it does.
-    pub(crate) counts_since: Instant,
+    /// The stream that is open.
+    pub(crate) stream: Option<Stream>,
+    /// Pods that it could not reach.
+    pub(crate) unreached: u32,
     /// The slot it counts in; a target made again has another.
     pub(crate) slot: Option<u64>,
     /// It was sent to a pod that its activator knew to be going.
@@ -103,6 +106,8 @@ pub(crate) enum End {
     Answered,
     /// 502.
     Broken,
+    /// Its stream was ended: it was silent for long, and its pod is the target's no more.
+    LetGo,
     /// 503 or 504 out of the lot.
     Ticket(Ending),
     /// 503 without a ticket.
@@ -122,6 +127,25 @@ impl Request {
         )
     }
 
+    /// The pod that has it.
+    pub(crate) const fn pod(&self) -> Option<&Uid> {
+        match &self.stage {
+            Stage::Sent { pod, .. } | Stage::Answering { pod } => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The pod that it was meant for, while one has it: addresses are given out again.
+    pub(crate) fn meant_for(&self) -> Option<&Uid> {
+        self.pod().and(self.meant.as_ref())
+    }
+
+    /// Whether its sandbox is in use by it, whatever its activator makes of that.
+    pub(crate) fn is_in_use(&self, now: Instant) -> bool {
+        let silent = self.stream.as_ref().and_then(Stream::silent_from);
+        silent.map_or(self.counts, |silent| now < silent)
+    }
+
     /// Whether its client waits.
     pub(crate) const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)
@@ -138,12 +162,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     /// A client has sent a request to that life of an activator.
-    pub(crate) fn add(
-        &mut self,
-        wish: Wish,
-        (activator, life): (usize, u32),
-        now: Instant,
-    ) -> RequestId {
+    pub(crate) fn add(&mut self, wish: Wish, (activator, life): (usize, u32)) -> RequestId {
         let id = RequestId(self.all.len());
         self.all.push(Request {
             wish,
@@ -152,7 +171,8 @@ impl Requests {
             stage: Stage::Fresh,
             turn: 0,
             counts: false,
-            counts_since: now,
+            stream: None,
+            unreached: 0,
             slot: None,
             sent_to_dying: false,
             sent_blindly: false,

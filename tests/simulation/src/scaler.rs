@@ -1,5 +1,6 @@
 //! The driver around the scaler's core: it translates and does, and decides nothing.
 
+mod drains;
 mod seeing;
 mod view;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reveille_activator_core::gate::Drain;
 use reveille_scaler_core::act::{Act, Note, Write as CoreWrite};
 use reveille_scaler_core::budget::{Budget, Class, is_mine};
 use reveille_scaler_core::command::{Answer, Command};
@@ -29,7 +31,6 @@ use crate::world::World;
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// Writes a second in the long run, and at once.
 pub(crate) const WRITES: (u32, u32) = (50, 10);
-
 /// Holds and leases that may wait for their turn at a time.
 pub(crate) const MARKS: usize = 64;
 
@@ -298,34 +299,21 @@ impl World {
             Act::Tell(tell) => self.send_to_activators(index, &ToActivator::Tell { target, tell }),
             Act::Drain {
                 epoch,
+                uid,
                 nonce,
                 hold,
                 order,
             } => {
-                self.sim.coverage.drains += 1;
-                if order {
-                    let now = self.sim.now();
-                    let first = (nonce, now);
-                    let told = self
-                        .orders
-                        .entry((index, Arc::clone(&target)))
-                        .or_insert(first);
-                    if told.0 != nonce {
-                        *told = first;
-                    }
-                }
-                let drain = reveille_activator_core::gate::Drain {
+                let drain = Drain {
                     nonce,
                     epoch,
+                    uid,
                     hold,
                     order,
                 };
-                self.send_to_activators(index, &ToActivator::Drain { target, drain });
+                self.drain(index, target, drain);
             }
-            Act::Undrain { nonce } => {
-                self.sim.coverage.drains_called_off += 1;
-                self.send_to_activators(index, &ToActivator::Undrain { target, nonce });
-            }
+            Act::Undrain { nonce } => self.undrain(index, target, nonce),
             Act::AskBusy { pod } => self.ask_busy(index, name, pod),
             Act::Note(note) => self.note(index, name, &note),
         }
@@ -345,6 +333,7 @@ impl World {
                 ending: Ending::Slept,
                 ..
             } => {
+                self.note_slept(index, name);
                 self.needs
                     .entry(Arc::clone(name))
                     .or_default()
@@ -361,9 +350,10 @@ impl World {
                 let view = view.map(|machine| machine.core.view());
                 let (uid, epoch) = view.map_or((None, 0), |it| (it.uid().cloned(), it.epoch()));
                 self.sim.coverage.woke += 1;
-                let is_new = self.woke.insert((Arc::clone(name), uid, epoch));
-                // A replaced object begins its epochs anew.
-                if !is_new && !self.replaced.contains_key(name) {
+                let wakes = self.needs.get(name).map_or(0, |need| need.wakes);
+                let told = self.woke.insert((Arc::clone(name), uid, epoch), wakes);
+                // A replaced object begins its epochs anew, and a watch may be a wake behind.
+                if told == Some(wakes) && !self.replaced.contains_key(name) {
                     self.facts.told_twice.push((Arc::clone(name), epoch));
                 }
             }

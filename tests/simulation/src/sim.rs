@@ -80,6 +80,8 @@ pub(crate) enum Event {
     Probe(Node, Name, Uid),
     /// Something happens to a request.
     Exchange(RequestId, u32, Leg),
+    /// What is open towards a pod that an activator has seen leave is over.
+    PodOver(Node, Uid),
     /// A machine of a scaler asked to be polled.
     PollMachine(Node, Name, Instant),
     /// An agent has answered a scaler whether it is busy, or has not.

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Eviction,
     Operator,
     Stranger,
+    DeadNode,
     Mended(NodeKind, usize),
     Online(NodeKind, usize),
     /// The watches of a scaler run again.
@@ -51,6 +52,7 @@ impl World {
             Kind::Eviction,
             Kind::Operator,
             Kind::Stranger,
+            Kind::DeadNode,
         ];
         for kind in kinds {
             self.next_trouble(kind);
@@ -72,6 +74,7 @@ impl World {
             Kind::Eviction => trouble.eviction,
             Kind::Operator => trouble.operator,
             Kind::Stranger => trouble.stranger,
+            Kind::DeadNode => trouble.dead_node,
             Kind::Mended(..)
             | Kind::Online(..)
             | Kind::Sees(_)
@@ -112,6 +115,7 @@ impl World {
             Kind::Eviction => self.evict(),
             Kind::Operator => self.operate(),
             Kind::Stranger => self.forge(),
+            Kind::DeadNode => self.lose_node(),
             Kind::Mended(..)
             | Kind::Online(..)
             | Kind::Sees(_)

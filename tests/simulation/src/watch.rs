@@ -29,6 +29,8 @@ pub(crate) struct Streams {
     connected: [bool; Change::STREAMS],
     /// Since when a stream tells nothing, until it has listed anew.
     silent: [Option<Instant>; Change::STREAMS],
+    /// When a stream last listed.
+    mended: Instant,
     /// When all first lists will have been told.
     synced: Option<Instant>,
 }
@@ -57,6 +59,7 @@ impl Streams {
             broke: [0; Change::STREAMS],
             connected: [false; Change::STREAMS],
             silent: [None; Change::STREAMS],
+            mended: now,
             synced: None,
         }
     }
@@ -64,6 +67,11 @@ impl Streams {
     /// Whether all first lists have been told.
     pub(crate) fn is_synced(&self, now: Instant) -> bool {
         self.synced.is_some_and(|at| now >= at)
+    }
+
+    /// Whether all streams have told all they have to tell, and had by `since`.
+    pub(crate) fn is_whole_since(&self, since: Instant) -> bool {
+        self.silent_since().is_none() && self.mended <= since
     }
 
     /// Since when some stream tells nothing.
@@ -126,6 +134,7 @@ impl World {
 
     /// A node hears of its watch.
     pub(crate) fn watched(&mut self, node: Node, broke: u32, news: News) {
+        let now = self.sim.now();
         let streams = self.streams(node);
         if streams.broke[news.stream()] != broke {
             return;
@@ -134,6 +143,7 @@ impl World {
             News::One(change) => self.changed(node, change),
             News::All(stream, there) => {
                 streams.silent[stream] = None;
+                streams.mended = now;
                 let there = there.of(stream);
                 let vanished = self.cache(node).of(stream).into_iter();
                 let vanished =

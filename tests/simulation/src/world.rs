@@ -61,8 +61,13 @@ pub(crate) struct World {
     pub(crate) replaced: BTreeMap<Name, Instant>,
     /// The last order that a scaler has told of a target: its nonce, and when it was first told.
     pub(crate) orders: BTreeMap<(usize, Name), (u64, Instant)>,
-    /// Wakes that were told to users: target, Sandbox and epoch.
-    pub(crate) woke: BTreeSet<(Name, Option<Uid>, u64)>,
+    /// The last drain of each scaler and target.
+    pub(crate) last_drains: BTreeMap<(usize, Name), u64>,
+    /// Drains (nonce) whose sleep was written, and orders that were called off: since when nothing needs their
+    /// gates.
+    pub(crate) settled: BTreeMap<u64, Instant>,
+    /// Wakes that were told to users: target, Sandbox and epoch; and how many had been done by then.
+    pub(crate) woke: BTreeMap<(Name, Option<Uid>, u64), u32>,
     /// What the step at hand did.
     pub(crate) facts: Facts,
     /// Clients of the time after the storm: how each fared.
@@ -103,7 +108,9 @@ impl World {
             needs: BTreeMap::new(),
             replaced: BTreeMap::new(),
             orders: BTreeMap::new(),
-            woke: BTreeSet::new(),
+            last_drains: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            woke: BTreeMap::new(),
             facts: Facts::default(),
             last: Vec::new(),
             slots: 0,
@@ -174,9 +181,10 @@ impl World {
     }
 
     fn pod(&mut self, name: &Name, uid: &Uid, step: PodStep) {
+        let is_silent = self.cluster.silent.contains(uid);
         self.cluster
             .step(name, uid, step, &mut self.api, &mut self.sim);
-        if matches!(step, PodStep::Crash | PodStep::Gone) {
+        if matches!(step, PodStep::Crash | PodStep::Gone) && !is_silent {
             self.break_connections(uid);
         }
     }
@@ -230,7 +238,7 @@ impl World {
         let broken: Vec<Name> = self
             .cluster
             .agents()
-            .filter(|(_, agent)| agent.fate != Fate::Up)
+            .filter(|(uid, agent)| agent.fate != Fate::Up || self.cluster.silent.contains(*uid))
             .map(|(_, agent)| Arc::clone(&agent.name))
             .collect();
         for name in broken {

@@ -224,6 +224,41 @@ fn marks_that_go_before_wakes_are_noticed() {
 }
 
 #[test]
+fn a_request_that_waits_for_a_dead_pod_for_ever_is_noticed() {
+    is_caught_by_its_own(Mutant::DeadPodsAwaited);
+}
+
+#[test]
+fn heartbeats_that_count_are_noticed() {
+    is_caught(Mutant::HeartbeatsCount);
+}
+
+#[test]
+fn a_stream_that_was_silent_once_and_never_counts_again_is_noticed() {
+    is_caught(Mutant::SilentForEver);
+}
+
+#[test]
+fn a_silent_stream_that_stays_open_to_nothing_is_noticed() {
+    is_caught(Mutant::SilentKept);
+}
+
+#[test]
+fn an_order_that_is_called_off_once_is_noticed() {
+    is_caught_by_its_own(Mutant::UndrainOnce);
+}
+
+#[test]
+fn an_order_whose_gates_outlive_its_scaler_for_long_is_noticed() {
+    is_caught_by_its_own(Mutant::OrderHeldLong);
+}
+
+#[test]
+fn a_gate_that_goes_by_the_epoch_alone_is_noticed() {
+    is_caught_by_its_own(Mutant::GateByEpochAlone);
+}
+
+#[test]
 fn an_order_that_gives_what_is_in_flight_no_time_is_noticed() {
     is_caught(Mutant::GraceSkipped);
 }

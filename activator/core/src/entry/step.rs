@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Entry;
 use crate::lot::{Ended, TicketId};
-use crate::view::{Denial, State};
+use crate::view::{Delay, Denial, State};
 
 /// Answer to an arrival.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ impl Release {
 pub enum Outcome {
     /// The wake is under way.
     Waking,
+    /// It goes on, and is held up by this.
+    Delayed(Delay),
     /// It is refused, or failed.
     Denied(Denial),
     /// The sleep of that nonce is off.
@@ -137,6 +139,8 @@ pub struct Step<W> {
     pub expired: Vec<Ended<W>>,
     /// Of the expired.
     pub stage: Stage,
+    /// What held the wake up until then, where the watch does not show it under way.
+    pub delay: Option<Delay>,
     /// Longest wait that the policy grants; who waited less asked for less.
     pub patience: Duration,
     /// How long the wake has gone on.
@@ -165,6 +169,7 @@ impl<W> Entry<W> {
             opened: None,
             expired: Vec::new(),
             stage: self.stage(now),
+            delay: self.delay(),
             patience: self.view.limits.patience(),
             elapsed: now.saturating_duration_since(since),
             took: None,
@@ -257,6 +262,12 @@ impl<W> Entry<W> {
             (_, Some(denied)) => Some(denied.denial.clone()),
             _ => None,
         }
+    }
+
+    fn delay(&self) -> Option<Delay> {
+        let is_seen = matches!(self.view.state, State::Waking | State::Awake(_));
+        let wait = self.wait.as_ref().filter(|_| !is_seen)?;
+        wait.delay.clone()
     }
 
     fn stage(&self, now: Instant) -> Stage {

@@ -8,7 +8,7 @@ use crate::any_instant as start;
 use crate::gate::{Drain, DrainAnswer};
 use crate::lot::Ending;
 use crate::pace::FIRST_WINDOW;
-use crate::view::Sight;
+use crate::view::{Delay, Sight};
 
 mod overtaken;
 mod pods;
@@ -33,6 +33,7 @@ fn view(epoch: u64, state: State) -> View {
     };
     View {
         epoch,
+        uid: Some("sandbox".into()),
         is_wanted: matches!(state, State::Waking | State::Awake(_)),
         pod,
         state,
@@ -99,6 +100,7 @@ fn drain(entry: &mut Entry<u32>, nonce: u64, now: Instant) -> DrainAnswer {
         Drain {
             nonce,
             epoch: entry.view.epoch,
+            uid: entry.view.uid.clone(),
             hold: secs(10),
             order: false,
         },

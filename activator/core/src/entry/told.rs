@@ -18,7 +18,7 @@ impl<W> Entry<W> {
         }
         let was_open = self.is_open(now);
         let before = std::mem::replace(&mut self.view, view);
-        self.gate.observe(self.view.epoch);
+        self.gate.observe(self.view.epoch, self.view.uid.as_ref());
         self.observe_pod(&before, now);
         self.observe_leaving(&before, now);
         if self
@@ -95,7 +95,12 @@ impl<W> Entry<W> {
             Outcome::Undrain { nonce } => self.gate.undrain(nonce),
             Outcome::Waking => {
                 if let Some(wait) = &mut self.wait {
-                    wait.heard = true;
+                    (wait.heard, wait.delay) = (true, None);
+                }
+            }
+            Outcome::Delayed(delay) => {
+                if let Some(wait) = &mut self.wait {
+                    (wait.heard, wait.delay) = (true, Some(delay));
                 }
             }
             // A denial that nobody waits for may be an echo of a wake long over.
@@ -109,9 +114,9 @@ impl<W> Entry<W> {
 
     /// A scaler wants the target to sleep.
     pub fn drain(&mut self, drain: Drain, now: Instant) -> DrainAnswer {
-        let epoch = self.view.epoch;
         if drain.order {
-            let answer = self.gate.drain(drain, epoch, false, now);
+            let present = (self.view.epoch, self.view.uid.as_ref());
+            let answer = self.gate.drain(drain, present, false, now);
             // Closed all the same: the scaler asks again, until nothing is in flight or its grace is over.
             let is_in_flight = self.activity.begun() > self.parked();
             return if is_in_flight {
@@ -126,7 +131,8 @@ impl<W> Entry<W> {
         let is_busy = self.activity.is_busy(now)
             || self.parked() > 0
             || (is_unproven && self.is_starting(now));
-        self.gate.drain(drain, epoch, is_busy, now)
+        let present = (self.view.epoch, self.view.uid.as_ref());
+        self.gate.drain(drain, present, is_busy, now)
     }
 
     /// Takes over what a new view says about the pod.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::lot::Lot;
 use crate::pace::Pace;
-use crate::view::Limits;
+use crate::view::{Delay, Limits};
 use crate::wake::Repeat;
 
 /// What exists only while somebody waits, or a wake goes on.
@@ -19,6 +19,8 @@ pub(super) struct Wait<W> {
     pub(super) is_whole: bool,
     pub(super) asked: bool,
     pub(super) heard: bool,
+    /// What a scaler has said last that holds the wake up.
+    pub(super) delay: Option<Delay>,
     /// When the present pod was found to answer.
     pub(super) opened_at: Option<Instant>,
 }
@@ -33,6 +35,7 @@ impl<W> Wait<W> {
             is_whole,
             asked: false,
             heard: false,
+            delay: None,
             opened_at: None,
         }
     }

@@ -18,6 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn view() -> View {
     View {
         epoch: 0,
+        uid: None,
         state: State::Asleep,
         is_wanted: false,
         pod: None,

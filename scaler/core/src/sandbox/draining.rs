@@ -13,8 +13,41 @@ use crate::view::{Desired, Mode};
 /// First pauses after a drain that was answered Busy, and after one that was not answered; they double.
 const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 const SILENT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// An order that was called off is told of so often, for as long as a gate may be closed that has not heard.
+/// Other gates open soon by themselves.
+const UNDRAIN_EVERY: Duration = Duration::from_secs(1);
+/// Orders called off that are told of at a time: as many drains as hold a gate.
+const MOST_CALLED_OFF: usize = 4;
+
+/// An order that was called off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CalledOff {
+    nonce: u64,
+    again: Instant,
+    /// When the last gate opens by itself.
+    until: Instant,
+}
 
 impl Sandbox {
+    /// Tells once more of the orders that were called off.
+    pub(super) fn tell_called_off(&mut self, now: Instant) {
+        self.called_off.retain(|order| now < order.until);
+        for order in self.called_off.iter_mut().filter(|it| it.again <= now) {
+            order.again = now + UNDRAIN_EVERY;
+            let nonce = order.nonce;
+            self.acts.push(Act::Undrain { nonce });
+        }
+        if self.called_off.is_empty() {
+            // Idle machines own no memory for it.
+            self.called_off = Vec::new();
+        }
+    }
+
+    /// When that is due.
+    pub(super) fn tells_called_off(&self) -> Option<Instant> {
+        self.called_off.iter().map(|order| order.again).min()
+    }
+
     pub(super) fn start_drain<K: Clone + Ord>(
         &mut self,
         reason: SleepReason,
@@ -31,7 +64,7 @@ impl Sandbox {
         } else {
             Duration::ZERO
         };
-        let hold = grace + self.rules.drain_hold;
+        let hold = self.rules.drain_hold;
         let drain = Drain::start(self.nonce, reason, roster.present(), hold, now)
             .standing_since(self.since, self.stage == Stage::Awake);
         let drain = if order { drain.within(grace) } else { drain };
@@ -44,6 +77,7 @@ impl Sandbox {
         if let Some(drain) = &self.drain {
             self.acts.push(Act::Drain {
                 epoch: self.view.epoch(),
+                uid: self.view.uid().cloned(),
                 nonce: drain.nonce(),
                 hold: drain.holds_until().saturating_duration_since(now),
                 order: drain.is_order(),
@@ -51,13 +85,20 @@ impl Sandbox {
         }
     }
 
-    /// Tells an order once more when it is time: who had something in flight may have nothing by now, and who
-    /// was told to hold its gate for all its grace may need to no longer.
+    /// Tells an order once more when it is time: who had something in flight may have nothing by now, and each
+    /// telling holds the gates anew, so that they open soon where nobody tells it any more. Once its write may have
+    /// been done they are held to the end of that, and no longer.
     pub(super) fn tell_order_again(&mut self, now: Instant) {
-        let is_due = |drain: &mut Box<Drain>| drain.ask_again(now);
-        if self.drain.as_mut().is_some_and(is_due) {
-            self.tell_drain(now);
+        let Some(drain) = self.drain.as_mut().filter(|drain| drain.is_order()) else {
+            return;
+        };
+        if !drain.ask_again(now) {
+            return;
         }
+        if self.settling.is_none() {
+            drain.hold_until(now + self.rules.drain_hold);
+        }
+        self.tell_drain(now);
     }
 
     /// Not all have drained, or have no more: its write does not go yet.
@@ -125,6 +166,16 @@ impl Sandbox {
         if let Some(drain) = &self.drain {
             let nonce = drain.nonce();
             self.acts.push(Act::Undrain { nonce });
+            if drain.is_order() {
+                if self.called_off.len() == MOST_CALLED_OFF {
+                    self.called_off.remove(0);
+                }
+                self.called_off.push(CalledOff {
+                    nonce,
+                    again: now + UNDRAIN_EVERY,
+                    until: drain.holds_until(),
+                });
+            }
         }
         self.leave_drain(ending, now);
     }

@@ -12,7 +12,7 @@ use crate::lease::{LONGEST_LEASE, Source};
 use crate::ledger::Report;
 use crate::roster::Roster;
 use crate::view::{Desired, Fault, Hold, Policy};
-use crate::wake::{Ask, Cause, Plan, plan};
+use crate::wake::{Ask, Attempt, Cause, Plan, plan};
 use crate::why::Why;
 
 impl Sandbox {
@@ -289,6 +289,20 @@ impl Sandbox {
         }
     }
 
+    /// Tells who waits that the wake is late, once by itself and then whoever asks.
+    pub(super) fn tell_late(&mut self, is_asked: bool, now: Instant) {
+        let is_late = |attempt: &&mut Box<Attempt>| attempt.late_from().is_some_and(|at| at <= now);
+        let Some(attempt) = self.attempt.as_mut().filter(is_late) else {
+            return;
+        };
+        let is_first = !std::mem::replace(&mut attempt.is_late_told, true);
+        let is_due = self.told.is_none_or(|told| now >= told + TELL_EVERY);
+        if is_first || (is_asked && is_due) {
+            self.told = Some(now);
+            self.acts.push(Act::Tell(Attempt::late()));
+        }
+    }
+
     fn join(&mut self, ask: &Ask, now: Instant) {
         let under_way = matches!(self.view.desired(), Desired::Running | Desired::Unbound);
         // A sleep on its way to the server decides first what this wake will find.
@@ -310,6 +324,7 @@ impl Sandbox {
                 self.tell_waking(now);
             }
         }
+        self.tell_late(true, now);
     }
 
     fn idle_why(&self, now: Instant) -> Why {

@@ -18,12 +18,14 @@ impl Sandbox {
         self.refresh(now);
         let is_waking = self.attempt.is_some();
         self.advance_attempt(now);
+        self.tell_late(false, now);
         if is_waking && self.attempt.is_none() {
             // Where nobody waits any more Ready is proof enough.
             self.refresh(now);
         }
         self.follow_wake(now);
         self.advance_drain(roster, now);
+        self.tell_called_off(now);
         let until = match decide(&self.observation(roster, now), now) {
             Decision::Stay { until, .. } => until,
             Decision::Wake(cause) => {
@@ -245,10 +247,13 @@ impl Sandbox {
             .as_ref()
             .filter(|_| !writing && self.settling.is_none() && self.writing.is_none());
         let drain = drain.map(|drain| drain.due(self.rules.drain_timeout));
+        let late = attempt.filter(|attempt| !attempt.is_late_told);
+        let late = late.and_then(|attempt| attempt.late_from());
         let attempt = attempt.map(|attempt| attempt.ends());
         let settling = self.drain.as_ref().filter(|_| self.settling.is_some());
         [
             attempt,
+            late,
             self.follows_until().filter(|at| *at > now),
             retry,
             self.fault_counts_from().filter(|at| *at > now),
@@ -258,6 +263,7 @@ impl Sandbox {
             drain,
             self.settling,
             settling.and_then(|drain| drain.asks_again()),
+            self.tells_called_off(),
             self.believes_until(),
             self.calm_from(now),
         ]

@@ -46,6 +46,9 @@ impl Sandbox {
         if let Some(writing) = &mut self.writing {
             writing.begun = true;
         }
+        if let Some(attempt) = self.attempt.as_mut().filter(|_| write.what.is_wake()) {
+            attempt.send(now);
+        }
         true
     }
 
@@ -79,6 +82,7 @@ impl Sandbox {
         };
         match fate {
             Written::Done(_) | Written::Overtaken(_) => {
+                attempt.hear();
                 attempt.begun = Some(now);
                 attempt.ours = match fate {
                     Written::Done(epoch) => Some((write.clone(), *epoch)),
@@ -94,15 +98,15 @@ impl Sandbox {
             Written::Conflict | Written::Unavailable(_) | Written::Lost => {
                 let first = match fate {
                     Written::Conflict => {
-                        attempt.unanswered = None;
+                        attempt.hear();
                         LOOK
                     }
                     Written::Unavailable(message) => {
-                        attempt.miss(message, now);
+                        attempt.miss(message);
                         RETRY
                     }
                     _ => {
-                        attempt.miss("there was no answer in time", now);
+                        attempt.miss("there was no answer in time");
                         RETRY
                     }
                 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reveille_activator_core::life::over_at;
 use reveille_activator_core::view::Sight;
 
 use super::Slot;
@@ -19,6 +20,7 @@ impl World {
             let shown = &mut self.activators[index].shown;
             shown.entry(Arc::clone(&pod.uid)).or_insert(now);
         }
+        self.note_leaving(index, &change);
         let hold = self.hold();
         let node = self.activators[index].node;
         let cache = &mut self.activators[index].cache;
@@ -59,7 +61,29 @@ impl World {
         }
         slot.entry.see(sight);
         slot.entry.observe(view, now);
+        self.let_streams_go(index, name);
         self.poll_slot(index, name);
+    }
+
+    /// A pod is shown deleted, or on its way out: what is open towards it has so long to end.
+    fn note_leaving(&mut self, index: usize, change: &Change) {
+        let now = self.sim.now();
+        let Change::Pod(name, present) = change else {
+            return;
+        };
+        let activator = &mut self.activators[index];
+        let Some(before) = activator.cache.pods.get(name) else {
+            return;
+        };
+        let present = present.as_ref().filter(|pod| pod.uid == before.uid);
+        if present.is_some_and(|pod| !pod.terminating) || activator.left.contains_key(&before.uid) {
+            return;
+        }
+        let pod = Arc::clone(&before.uid);
+        activator.left.insert(Arc::clone(&pod), now);
+        let over = over_at(now, self.sim.plan.pods.grace);
+        let event = Event::PodOver(activator.node, pod);
+        self.sim.queue.at(over, event);
     }
 
     /// An activator learns whether what its watches say is up to date.
@@ -94,6 +118,7 @@ impl World {
         let now = self.sim.now();
         if let Some(slot) = self.activators[index].slots.get_mut(name) {
             slot.entry.observe(gone(), now);
+            self.let_streams_go(index, name);
             self.poll_slot(index, name);
         }
         let activator = &mut self.activators[index];

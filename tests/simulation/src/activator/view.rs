@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_activator_core::entry::Outcome;
-use reveille_activator_core::view::{Denial, DenialKind, Limits, Pod, State, View};
+use reveille_activator_core::view::{Delay, Denial, DenialKind, Limits, Pod, State, View};
 use reveille_scaler_core::act::Tell;
 use reveille_scaler_core::view::{Hold, Mode};
 
@@ -71,6 +71,10 @@ pub(super) fn view(target: &Target, name: &Name, sim: &Sim, now: Instant) -> (Vi
     (
         View {
             epoch,
+            uid: target
+                .sandbox
+                .as_ref()
+                .map(|(_, sandbox)| Arc::clone(&sandbox.uid)),
             state,
             is_wanted,
             pod: pod.map(|pod| Arc::clone(&pod.uid)),
@@ -103,6 +107,7 @@ pub(super) fn gone() -> View {
     let (epoch, state) = (u64::MAX, blocked("NotFound"));
     View {
         epoch,
+        uid: None,
         state,
         is_wanted: false,
         pod: None,
@@ -148,5 +153,6 @@ pub(super) fn outcome(tell: Tell) -> Outcome {
             message,
             retry_after: Some(retry_after),
         }),
+        Tell::Delayed { reason, message } => Outcome::Delayed(Delay { reason, message }),
     }
 }

@@ -1,6 +1,7 @@
 //! Steps 6 to 8 of the life of a request: the dial, the pod, the answer, and the end of a connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reveille_activator_core::retry::Exchange;
 use reveille_activator_core::view::State;
@@ -8,11 +9,15 @@ use reveille_activator_core::view::State;
 use super::{BODY, HOP, Leg, slot_of};
 use crate::facts::Delivery;
 use crate::mutant::Mutant;
-use crate::plan::WEBSOCKET_IDLE;
 use crate::requests::{End, RequestId, Stage};
 use crate::sim::Event;
 use crate::watch::LONGEST_STALL;
 use crate::world::World;
+
+/// Longest time that a dial goes unanswered.
+const ATTEMPT: Duration = Duration::from_secs(1);
+/// Pods that may turn out to be gone under one request.
+const UNREACHABLE: u32 = 2;
 
 impl World {
     pub(super) fn dialled(&mut self, id: RequestId) {
@@ -36,6 +41,9 @@ impl World {
         let is_present = &**pod == "remembered"
             || slot.as_ref().is_some_and(|slot| matches!(&slot.entry.view().state, State::Awake(present) if present.uid == *pod));
         match self.cluster.at(ip) {
+            Some((uid, _)) if is_present && self.cluster.silent.contains(uid) => {
+                self.leg_after(ATTEMPT, id, Leg::Unreached);
+            }
             Some((uid, agent)) if is_present && agent.listens => {
                 let (pod, container) = (Arc::clone(uid), agent.container);
                 let seen = self.activators[index].cache.pods.get(&agent.name);
@@ -54,22 +62,55 @@ impl World {
             Some(_) if is_present => match dial.next(now) {
                 Some(at) => {
                     request.turn += 1;
-                    let event = Event::Exchange(id, request.turn, Leg::Dial);
+                    let event = Event::Exchange(id, request.turn, Leg::Again);
                     self.sim.queue.at(at, event);
+                    self.answered_pace(id);
+                    self.poll_slot(index, &name);
                 }
                 None => self.finish(id, End::Broken),
             },
             // Nobody has that address, or the watch shows another pod by now: to the lot again.
-            _ => {
-                let pod = Arc::clone(pod);
-                if let Some(slot) = slot {
-                    slot.entry.forget(&pod, now);
-                }
-                self.sim.coverage.parked_again += 1;
-                self.answered_pace(id);
-                self.poll_slot(index, &name);
-                self.seek(id);
-            }
+            _ => self.unreached(id),
+        }
+    }
+
+    /// The pod did not take the connection, and is taken for gone.
+    pub(super) fn unreached(&mut self, id: RequestId) {
+        let now = self.sim.now();
+        let request = self.requests.get_mut(id);
+        let Stage::Dialling { pod, .. } = &request.stage else {
+            return;
+        };
+        let pod = Arc::clone(pod);
+        request.unreached += 1;
+        let is_enough = request.unreached > UNREACHABLE;
+        let (index, name) = (request.activator, Arc::clone(&request.wish.target));
+        if let Some(slot) = slot_of(&mut self.activators, self.requests.get(id)) {
+            slot.entry.forget(&pod, now);
+        }
+        self.sim.coverage.parked_again += 1;
+        self.answered_pace(id);
+        self.poll_slot(index, &name);
+        if is_enough {
+            return self.finish(id, End::Broken);
+        }
+        self.seek(id);
+    }
+
+    /// A pod that refused is dialled again, if it is still the one to go to.
+    pub(super) fn dial_again(&mut self, id: RequestId) {
+        let Stage::Dialling { pod, dial, .. } = self.requests.get(id).stage.clone() else {
+            return;
+        };
+        self.seek(id);
+        if let Stage::Dialling {
+            pod: present,
+            dial: begun,
+            ..
+        } = &mut self.requests.get_mut(id).stage
+            && *present == pod
+        {
+            *begun = dial;
         }
     }
 
@@ -78,6 +119,9 @@ impl World {
         let Stage::Sent { pod, container, .. } = &request.stage else {
             return;
         };
+        if self.cluster.silent.contains(pod) {
+            return;
+        }
         let Some(agent) = self
             .cluster
             .agent(pod)
@@ -112,13 +156,16 @@ impl World {
 
     pub(super) fn answer(&mut self, id: RequestId) {
         let now = self.sim.now();
+        if self.is_silent(id) {
+            return;
+        }
         let request = self.requests.get_mut(id);
         let Stage::Sent { pod, .. } = &request.stage else {
             return;
         };
         let pod = Arc::clone(pod);
         request.began = true;
-        let (lease, upgrade) = (request.wish.lease, request.wish.upgrade);
+        let (lease, wire) = (request.wish.lease, request.wish.wire);
         let (index, name) = (request.activator, Arc::clone(&request.wish.target));
         self.answered_pace(id);
         self.requests.get_mut(id).stage = Stage::Answering {
@@ -145,45 +192,12 @@ impl World {
             }
         }
         self.poll_slot(index, &name);
-        match upgrade {
+        match wire {
             None => {
                 let body = self.sim.up_to(BODY);
                 self.leg_after(body, id, Leg::Done);
             }
-            Some(length) => {
-                let silent = self.sim.up_to(length);
-                let turn = self.requests.get(id).turn;
-                self.sim.after(
-                    silent + WEBSOCKET_IDLE,
-                    Event::Exchange(id, turn, Leg::Silent),
-                );
-                self.sim.after(
-                    length + WEBSOCKET_IDLE,
-                    Event::Exchange(id, turn, Leg::Moves),
-                );
-                self.sim.after(
-                    length + WEBSOCKET_IDLE + HOP,
-                    Event::Exchange(id, turn, Leg::Done),
-                );
-            }
-        }
-    }
-
-    /// An upgraded connection falls silent, or moves bytes again.
-    pub(super) fn counts(&mut self, id: RequestId, counts: bool) {
-        let now = self.sim.now();
-        let request = self.requests.get_mut(id);
-        if request.counts == counts {
-            return;
-        }
-        (request.counts, request.counts_since) = (counts, now);
-        self.sim.coverage.fell_silent += u64::from(!counts);
-        if let Some(slot) = slot_of(&mut self.activators, self.requests.get(id)) {
-            if counts {
-                slot.entry.begin();
-            } else {
-                slot.entry.end(now);
-            }
+            Some(wire) => self.begin_stream(id, wire),
         }
     }
 

@@ -26,7 +26,9 @@ pub(super) fn claim_kept(world: &World) -> Result<(), String> {
     }
     for (index, name) in &world.facts.dropped {
         let is_claim = plan.target(name).is_some_and(|target| target.claim);
-        let is_whole = world.activators[*index].streams.silent_since().is_none();
+        let streams = &world.activators[*index].streams;
+        // Of a release that it has not seen it knows only that the claim is gone.
+        let is_whole = streams.is_whole_since(world.sim.now() - APART * 2);
         if is_claim && is_whole && plan.watch.lag < APART {
             return Err(format!("activator-{index} took {name} for gone"));
         }

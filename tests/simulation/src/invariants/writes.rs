@@ -153,14 +153,15 @@ fn cut_short(world: &World, applied: &Applied) -> Option<Duration> {
     (is_starting && !left.is_zero()).then_some(left)
 }
 
-/// An upgraded connection that moved bytes again after its activator had drained came too late.
+/// A stream that moved bytes again after its activator had drained came too late.
 fn is_in_the_way(request: &Request, world: &World) -> bool {
     let slot = world.activators[request.activator]
         .slots
         .get(&request.wish.target);
     let mut drained = slot.into_iter().flat_map(|slot| &slot.drained);
-    let too_late = drained.any(|drained| request.counts_since >= drained.at);
-    request.counts && !(request.wish.upgrade.is_some() && too_late)
+    let stream = request.stream.as_ref();
+    let too_late = drained.any(|drained| stream.is_some_and(|it| it.used_since >= drained.at));
+    request.is_in_use(world.sim.now()) && !too_late
 }
 
 /// Whether that pod is there, not being deleted before, and belongs to what was put to sleep.

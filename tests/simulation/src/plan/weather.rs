@@ -32,6 +32,17 @@ impl Plan {
                 self.trouble.operator = Some(Duration::from_secs(2));
                 self.watch.lag = Duration::from_millis(1500);
             }
+            // An order is called off, or its scaler dies over it, and the next client is the one after the storm.
+            Mutant::UndrainOnce | Mutant::OrderHeldLong | Mutant::GateByEpochAlone => {
+                self.trouble.operator = Some(Duration::from_secs(2));
+                (self.calm, self.grace) = (false, Duration::from_secs(30));
+                if mutant == Mutant::UndrainOnce {
+                    self.carrier.lose = 0.5;
+                }
+                if mutant == Mutant::OrderHeldLong {
+                    self.trouble.scaler_crash = Some(Duration::from_secs(6));
+                }
+            }
             Mutant::Impatient => (self.pods.slow, self.calm) = (0.5, false),
             Mutant::LostSleepLeft => self.writes.hold = 0.5,
             Mutant::ReleaseUnfenced | Mutant::CollectUntouched if self.pool > 0 => {

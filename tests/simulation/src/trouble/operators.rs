@@ -10,7 +10,7 @@ use reveille_scaler_core::view::{Hold, Mode};
 use super::Kind;
 use crate::cluster::{PodStep, cold};
 use crate::mutant::Mutant;
-use crate::objects::Name;
+use crate::objects::{Name, Uid};
 use crate::scaler::MARKS;
 use crate::sim::{Event, NodeKind};
 use crate::world::World;
@@ -21,17 +21,30 @@ const OPERATION: Duration = Duration::from_secs(4);
 const PAUSED: Duration = Duration::from_secs(12);
 
 impl World {
-    pub(super) fn crash_pod(&mut self) {
-        let up: Vec<_> = self
-            .cluster
-            .agents()
-            .filter(|(_, agent)| agent.listens)
+    /// One of the pods that are up, and its name.
+    fn any_up(&mut self) -> Option<(Uid, Name)> {
+        let up = self.cluster.agents().filter(|(_, agent)| agent.listens);
+        let up: Vec<_> = up
             .map(|(uid, agent)| (Arc::clone(uid), Arc::clone(&agent.name)))
             .collect();
-        if up.is_empty() {
+        (!up.is_empty()).then(|| up[self.sim.rng.usize(..up.len())].clone())
+    }
+
+    /// The node of a pod dies.
+    pub(super) fn lose_node(&mut self) {
+        let Some((uid, name)) = self.any_up() else {
             return;
-        }
-        let (uid, name) = up[self.sim.rng.usize(..up.len())].clone();
+        };
+        self.sim.coverage.nodes_lost += 1;
+        self.sim
+            .trace(|| format!("the node of {uid} of {name} dies"));
+        self.cluster.fall_silent(&uid, &mut self.sim);
+    }
+
+    pub(super) fn crash_pod(&mut self) {
+        let Some((uid, name)) = self.any_up() else {
+            return;
+        };
         self.sim.coverage.pods_crashed += 1;
         self.sim
             .after(Duration::ZERO, Event::Pod(name, uid, PodStep::Crash));

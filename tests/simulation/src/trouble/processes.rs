@@ -61,6 +61,12 @@ impl World {
         let scaler = &mut self.scalers[index];
         scaler.is_up = false;
         scaler.machines.clear();
+        // It tells nothing any more: what its orders closed opens by itself.
+        let opens = self.sim.now() + Rules::default().drain_hold;
+        let theirs = self.orders.iter().filter(|((by, _), _)| *by == index);
+        for (_, (nonce, _)) in theirs {
+            self.settled.insert(*nonce, opens);
+        }
         self.restart(NodeKind::Scaler, index);
     }
 

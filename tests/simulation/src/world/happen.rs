@@ -28,6 +28,7 @@ impl Event {
             | Self::Report(node)
             | Self::PollSlot(node, ..)
             | Self::Probe(node, ..)
+            | Self::PodOver(node, _)
             | Self::PollMachine(node, ..)
             | Self::BusyAnswer(node, ..)
             | Self::Budget(node)
@@ -129,6 +130,7 @@ impl World {
             }
             Event::PollSlot(_, name, at) => self.slot_due(index, &name, at),
             Event::Probe(_, name, pod) => self.probed(index, &name, pod),
+            Event::PodOver(_, pod) => self.pod_over(index, &pod),
             Event::Look(_) => self.look(index),
             Event::Linked(_) => {
                 self.activators[index].linked = !self.is_cut(NodeKind::Activator, index);

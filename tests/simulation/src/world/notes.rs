@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use reveille_scaler_core::act::SleepReason;
 use reveille_scaler_core::view::Mode;
 
 use super::World;
 use crate::api::Write;
 use crate::claims::Stage;
+use crate::exchange::stream::Stream;
 use crate::objects::{Change, Name};
 use crate::requests::{End, RequestId};
+use crate::watch::LONGEST_STALL;
 use crate::writes::Pending;
 
 /// When a target was last needed, and what stood in the way of its sleep.
@@ -27,6 +30,8 @@ pub(crate) struct Need {
     pub(crate) paused: Option<Instant>,
     /// A scaler last woke it.
     pub(crate) woken: Option<Instant>,
+    /// How often scalers woke it.
+    pub(crate) wakes: u32,
     /// A pod of it was last gone.
     pub(crate) pod_lost: Option<Instant>,
     /// Wakes that failed.
@@ -119,6 +124,7 @@ impl World {
         if pending.write.wakes() {
             let need = self.needs.entry(Arc::clone(&pending.target)).or_default();
             need.woken = Some(self.sim.now());
+            need.wakes += 1;
         }
         let counts = &mut self.sim.coverage;
         let pods = &self.api.objects().pods;
@@ -131,7 +137,7 @@ impl World {
             let now = self.sim.now();
             let its: Vec<_> = its.map(|(uid, _)| (Arc::clone(uid), now)).collect();
             // It comes whenever it comes, after all gates have opened.
-            if self.is_loose(pending) {
+            if self.is_loose(pending) || self.is_unheard_order(pending) {
                 return;
             }
             self.asleep.extend(its);
@@ -140,15 +146,30 @@ impl World {
         }
     }
 
+    /// Whether it is a sleep by order, which comes after its grace whatever an activator has not heard that was
+    /// suspended or cut off.
+    fn is_unheard_order(&self, pending: &Pending) -> bool {
+        let now = self.sim.now();
+        // Until its watch shows it.
+        let told = now + LONGEST_STALL;
+        let serving = self.activators.iter().filter(|activator| activator.serves);
+        let mut slots = serving.filter_map(|activator| activator.slots.get(&pending.target));
+        pending.cause == SleepReason::Held.as_str()
+            && slots.any(|slot| slot.entry.view().is_wanted && !slot.entry.is_gated(told))
+    }
+
     /// Remembers which targets are under way.
     pub(super) fn note_use(&mut self) {
         let now = self.sim.now();
         for (_, request) in self.requests.live() {
-            if request.counts {
-                self.needs
+            if request.is_in_use(now) {
+                // A stream is until it has been silent for long.
+                let silent = request.stream.as_ref().and_then(Stream::silent_from);
+                let need = self
+                    .needs
                     .entry(Arc::clone(&request.wish.target))
-                    .or_default()
-                    .used = Some(now);
+                    .or_default();
+                need.used = need.used.max(Some(silent.unwrap_or(now)));
             }
         }
     }
@@ -163,7 +184,7 @@ impl World {
         } else {
             let used = Some(self.sim.now());
             if let Some(need) = self.needs.get_mut(&target) {
-                need.used = used;
+                need.used = need.used.max(used);
             }
         }
     }

@@ -107,6 +107,31 @@ fn a_ticket_expires_at_its_own_deadline_and_says_how_far_the_wake_got() {
 }
 
 #[test]
+fn who_leaves_a_wake_that_is_held_up_learns_by_what_until_the_watch_shows_it() {
+    let now = start();
+    let delay = Delay {
+        reason: "ApiUnavailable".into(),
+        message: "no answer".into(),
+    };
+    for (state, is_told) in [(State::Asleep, true), (State::Waking, false)] {
+        let mut entry = entry(State::Asleep, now);
+        entry.begin();
+        drop(entry.arrive(Some(secs(3)), |_| Ok::<_, Infallible>(1), now));
+        entry.outcome(Outcome::Delayed(delay.clone()), now + secs(1));
+        assert!(entry.poll(now + secs(2)).denied.is_empty(), "it goes on");
+        entry.observe(view(2, state), now + secs(2));
+        let step = entry.poll(now + secs(3));
+        assert_eq!(ids(&step.expired), vec![1]);
+        assert_eq!(step.delay.is_some(), is_told);
+    }
+    let mut entry = entry(State::Asleep, now);
+    park(&mut entry, 1, now);
+    entry.outcome(Outcome::Delayed(delay), now);
+    entry.outcome(Outcome::Waking, now + secs(1));
+    assert_eq!(entry.poll(now + secs(55)).delay, None);
+}
+
+#[test]
 fn a_failed_wake_tells_everybody_and_answers_new_arrivals_for_a_bounded_time() {
     let now = start();
     let mut entry = entry(State::Asleep, now);
