@@ -63,7 +63,7 @@ pub struct Entry<W> {
     /// Of the present pod, while it is young: then Ready alone is no proof for it if it has no readiness
     /// probe, and a port that refuses may yet listen.
     youth: Option<Youth>,
-    leaving: Option<Leaving>,
+    leaving: Option<Box<Leaving>>,
     /// Since when the watch shows it not wanted awake, without a gap.
     asleep_since: Option<Instant>,
     forgotten: Option<Box<Forgotten>>,

@@ -185,7 +185,7 @@ impl<W> Entry<W> {
         if let Some(pod) = old.cloned() {
             self.opened = None;
             self.announced = false;
-            self.leaving = Some(Leaving { pod, until: None });
+            self.leaving = Some(Box::new(Leaving { pod, until: None }));
         }
         if self.view.is_wanted
             && let Some(leaving) = &mut self.leaving
