@@ -16,7 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::agent::read_head;
-use crate::support::{Agent, Edge, head_of, soon};
+use crate::support::{Agent, Edge, head_of, paused, soon};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\n\r\n";
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -80,101 +80,109 @@ pub(crate) async fn sleeps(edge: &Edge) {
     edge.sandbox("alice", OperatingMode::Suspended).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_of_heartbeats_lets_its_sandbox_sleep_and_is_ended_with_it() {
-    let (mut edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
-    edge.policy(|spec| spec.stream_idle = 60).await;
-    edge.awake("alice", &agent).await;
-    let mut client = listening(&edge).await;
-    for round in 0..3 {
-        let event = chunk(&format!("data: {round}\n\n"));
-        say.send(event.clone()).await.unwrap();
-        heard(&mut client, &event).await;
-        edge.reported("alice", 1).await;
-        let since = Instant::now();
-        let beat = tokio::spawn({
-            let say = say.clone();
-            async move {
-                loop {
-                    sleep(15 * SECOND).await;
-                    // Whole, and in two pieces.
-                    say.send(chunk(": ping\r\n\r\n")).await.unwrap();
-                    say.send(chunk(": pi")).await.unwrap();
-                    say.send(chunk("data: ng\n\n")).await.unwrap();
-                }
-            }
-        });
-        edge.reported("alice", 0).await;
-        assert!((59 * SECOND..63 * SECOND).contains(&since.elapsed()));
-        beat.abort();
-        while let Ok(Ok(_)) = timeout(SECOND, client.read_u8()).await {}
-    }
-    sleeps(&edge).await;
-    let since = Instant::now();
-    heard(&mut client, LAST_CHUNK).await;
-    assert!(since.elapsed() < 2 * SECOND);
-    soon("the agent's end", async {
-        while say.send(chunk(": ping\n\n")).await.is_ok() {
-            sleep(SECOND).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_counts_for_as_long_as_it_is_open_unless_its_policy_says_otherwise() {
-    let (mut edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
-    edge.awake("alice", &agent).await;
-    let mut client = listening(&edge).await;
-    edge.reported("alice", 1).await;
-    assert!(
-        timeout(HOUR, edge.reported("alice", 0)).await.is_err(),
-        "silent for an hour, and still counted"
-    );
-    // The sandbox is put to sleep by somebody; its process ends in the middle of its answer.
-    sleeps(&edge).await;
-    edge.known().await;
-    say.send(chunk("data: last\n\n")).await.unwrap();
-    drop(say);
-    heard(&mut client, &(chunk("data: last\n\n") + LAST_CHUNK)).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_could_be_taken_for_whole_ends_visibly_broken() {
-    // One whose length was promised, one that is no stream of events.
-    for fields in [COUNTED, LINES] {
-        let (mut edge, (agent, _say)) = (Edge::start().await, speaking(fields).await);
+#[test]
+fn a_stream_of_heartbeats_lets_its_sandbox_sleep_and_is_ended_with_it() {
+    paused(async {
+        let (mut edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
         edge.policy(|spec| spec.stream_idle = 60).await;
         edge.awake("alice", &agent).await;
         let mut client = listening(&edge).await;
-        edge.reported("alice", 1).await;
-        edge.reported("alice", 0).await;
+        for round in 0..3 {
+            let event = chunk(&format!("data: {round}\n\n"));
+            say.send(event.clone()).await.unwrap();
+            heard(&mut client, &event).await;
+            edge.reported("alice", 1).await;
+            let since = Instant::now();
+            let beat = tokio::spawn({
+                let say = say.clone();
+                async move {
+                    loop {
+                        sleep(15 * SECOND).await;
+                        // Whole, and in two pieces.
+                        say.send(chunk(": ping\r\n\r\n")).await.unwrap();
+                        say.send(chunk(": pi")).await.unwrap();
+                        say.send(chunk("data: ng\n\n")).await.unwrap();
+                    }
+                }
+            });
+            edge.reported("alice", 0).await;
+            assert!((59 * SECOND..63 * SECOND).contains(&since.elapsed()));
+            beat.abort();
+            while let Ok(Ok(_)) = timeout(SECOND, client.read_u8()).await {}
+        }
         sleeps(&edge).await;
-        assert_eq!(rest(&mut client).await, "", "{fields}");
-    }
-    // One whose sandbox is up and breaks off.
-    let (edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
-    edge.awake("alice", &agent).await;
-    let mut client = listening(&edge).await;
-    drop(say);
-    assert_eq!(rest(&mut client).await, "");
+        let since = Instant::now();
+        heard(&mut client, LAST_CHUNK).await;
+        assert!(since.elapsed() < 2 * SECOND);
+        soon("the agent's end", async {
+            while say.send(chunk(": ping\n\n")).await.is_ok() {
+                sleep(SECOND).await;
+            }
+        })
+        .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_leaves_streams_their_grace_and_ends_them_whole() {
-    let (agent, say) = speaking(EVENTS).await;
-    let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
-    edge.awake("alice", &agent).await;
-    let mut client = listening(&edge).await;
-    edge.shutdown.cancel();
-    let since = Instant::now();
-    sleep(22 * SECOND).await;
-    let event = chunk("data: still here\n\n");
-    say.send(event.clone()).await.unwrap();
-    heard(&mut client, &event).await;
-    assert_eq!(rest(&mut client).await, LAST_CHUNK);
-    edge.ended().await;
-    assert!((23 * SECOND..=25 * SECOND).contains(&since.elapsed()));
+#[test]
+fn a_stream_counts_for_as_long_as_it_is_open_unless_its_policy_says_otherwise() {
+    paused(async {
+        let (mut edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
+        edge.awake("alice", &agent).await;
+        let mut client = listening(&edge).await;
+        edge.reported("alice", 1).await;
+        assert!(
+            timeout(HOUR, edge.reported("alice", 0)).await.is_err(),
+            "silent for an hour, and still counted"
+        );
+        // The sandbox is put to sleep by somebody; its process ends in the middle of its answer.
+        sleeps(&edge).await;
+        edge.known().await;
+        say.send(chunk("data: last\n\n")).await.unwrap();
+        drop(say);
+        heard(&mut client, &(chunk("data: last\n\n") + LAST_CHUNK)).await;
+    });
+}
+
+#[test]
+fn what_could_be_taken_for_whole_ends_visibly_broken() {
+    paused(async {
+        // One whose length was promised, one that is no stream of events.
+        for fields in [COUNTED, LINES] {
+            let (mut edge, (agent, _say)) = (Edge::start().await, speaking(fields).await);
+            edge.policy(|spec| spec.stream_idle = 60).await;
+            edge.awake("alice", &agent).await;
+            let mut client = listening(&edge).await;
+            edge.reported("alice", 1).await;
+            edge.reported("alice", 0).await;
+            sleeps(&edge).await;
+            assert_eq!(rest(&mut client).await, "", "{fields}");
+        }
+        // One whose sandbox is up and breaks off.
+        let (edge, (agent, say)) = (Edge::start().await, speaking(EVENTS).await);
+        edge.awake("alice", &agent).await;
+        let mut client = listening(&edge).await;
+        drop(say);
+        assert_eq!(rest(&mut client).await, "");
+    });
+}
+
+#[test]
+fn a_shutdown_leaves_streams_their_grace_and_ends_them_whole() {
+    paused(async {
+        let (agent, say) = speaking(EVENTS).await;
+        let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
+        edge.awake("alice", &agent).await;
+        let mut client = listening(&edge).await;
+        edge.shutdown.cancel();
+        let since = Instant::now();
+        sleep(22 * SECOND).await;
+        let event = chunk("data: still here\n\n");
+        say.send(event.clone()).await.unwrap();
+        heard(&mut client, &event).await;
+        assert_eq!(rest(&mut client).await, LAST_CHUNK);
+        edge.ended().await;
+        assert!((23 * SECOND..=25 * SECOND).contains(&since.elapsed()));
+    });
 }
 
 /// An agent that speaks gRPC enough: one message, then nothing.
@@ -191,40 +199,42 @@ async fn grpc() -> Agent {
     .await
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_call_that_is_cut_has_a_status() {
-    for is_sleep in [true, false] {
-        let agent = grpc().await;
-        let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
-        edge.policy(|spec| spec.stream_idle = 60).await;
-        edge.awake("alice", &agent).await;
-        let io = TokioIo::new(edge.connect().await);
-        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .handshake(io)
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        let request = http::Request::post("http://alice.default.sandbox.localhost/a.B/C")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(Empty::<Bytes>::new())
-            .unwrap();
-        let mut response = sender.send_request(request).await.unwrap();
-        let message = response.body_mut().frame().await.unwrap().unwrap();
-        assert_eq!(message.into_data().unwrap().len(), 7);
-        edge.reported("alice", 1).await;
-        if is_sleep {
-            edge.reported("alice", 0).await;
-            sleeps(&edge).await;
-        } else {
-            edge.shutdown.cancel();
+#[test]
+fn a_call_that_is_cut_has_a_status() {
+    paused(async {
+        for is_sleep in [true, false] {
+            let agent = grpc().await;
+            let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
+            edge.policy(|spec| spec.stream_idle = 60).await;
+            edge.awake("alice", &agent).await;
+            let io = TokioIo::new(edge.connect().await);
+            let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .handshake(io)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::post("http://alice.default.sandbox.localhost/a.B/C")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(Empty::<Bytes>::new())
+                .unwrap();
+            let mut response = sender.send_request(request).await.unwrap();
+            let message = response.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(message.into_data().unwrap().len(), 7);
+            edge.reported("alice", 1).await;
+            if is_sleep {
+                edge.reported("alice", 0).await;
+                sleeps(&edge).await;
+            } else {
+                edge.shutdown.cancel();
+            }
+            let last = response.body_mut().frame().await.unwrap().unwrap();
+            let trailers = last.into_trailers().unwrap();
+            assert_eq!(trailers["grpc-status"], "14");
+            let reason = trailers["grpc-message"].to_str().unwrap();
+            assert!(reason.contains(if is_sleep { "sleep" } else { "shutting down" }));
         }
-        let last = response.body_mut().frame().await.unwrap().unwrap();
-        let trailers = last.into_trailers().unwrap();
-        assert_eq!(trailers["grpc-status"], "14");
-        let reason = trailers["grpc-message"].to_str().unwrap();
-        assert!(reason.contains(if is_sleep { "sleep" } else { "shutting down" }));
-    }
+    });
 }
 
 /// An agent that speaks WebSocket: says what it hears, and hangs up without a word when told to.
@@ -276,46 +286,48 @@ async fn closed(socket: &mut WebSocketStream<TcpStream>) -> (u16, String) {
     (frame.code.into(), frame.reason.to_string())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_websocket_hears_why_it_ends() {
-    let agent = websocket().await;
-    let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
-    edge.awake("alice", &agent).await;
-    let mut left = dial(&edge).await;
-    left.send(Message::text("die")).await.unwrap();
-    assert_eq!(closed(&mut left).await.0, 1012);
+#[test]
+fn a_websocket_hears_why_it_ends() {
+    paused(async {
+        let agent = websocket().await;
+        let mut edge = Edge::with(|config| config.grace = 25 * SECOND).await;
+        edge.awake("alice", &agent).await;
+        let mut left = dial(&edge).await;
+        left.send(Message::text("die")).await.unwrap();
+        assert_eq!(closed(&mut left).await.0, 1012);
 
-    let mut asleep = dial(&edge).await;
-    let since = Instant::now();
-    edge.reported("alice", 1).await;
-    let mut last_ping = Instant::now();
-    while timeout(SECOND, edge.reported("alice", 0)).await.is_err() {
-        // Kept up by pings, as browsers' libraries do.
-        if last_ping.elapsed() > 20 * SECOND {
-            asleep.send(Message::Ping(Bytes::new())).await.unwrap();
-            assert!(asleep.next().await.unwrap().unwrap().is_pong());
-            last_ping = Instant::now();
+        let mut asleep = dial(&edge).await;
+        let since = Instant::now();
+        edge.reported("alice", 1).await;
+        let mut last_ping = Instant::now();
+        while timeout(SECOND, edge.reported("alice", 0)).await.is_err() {
+            // Kept up by pings, as browsers' libraries do.
+            if last_ping.elapsed() > 20 * SECOND {
+                asleep.send(Message::Ping(Bytes::new())).await.unwrap();
+                assert!(asleep.next().await.unwrap().unwrap().is_pong());
+                last_ping = Instant::now();
+            }
+            assert!(since.elapsed() < HOUR, "its pings count");
         }
-        assert!(since.elapsed() < HOUR, "its pings count");
-    }
-    sleeps(&edge).await;
-    let (code, reason) = closed(&mut asleep).await;
-    assert_eq!((code, reason.contains("went to sleep")), (1012, true));
+        sleeps(&edge).await;
+        let (code, reason) = closed(&mut asleep).await;
+        assert_eq!((code, reason.contains("went to sleep")), (1012, true));
 
-    edge.sandbox("alice", OperatingMode::Running).await;
-    edge.known().await;
-    let mut shut = dial(&edge).await;
-    edge.shutdown.cancel();
-    let since = Instant::now();
-    for _ in 0..22 {
-        sleep(SECOND).await;
-        shut.send(Message::text("on")).await.unwrap();
-        assert_eq!(shut.next().await.unwrap().unwrap(), Message::text("on"));
-    }
-    let (code, reason) = closed(&mut shut).await;
-    assert_eq!((code, &*reason), (1001, "the proxy is shutting down"));
-    assert!((23 * SECOND..=25 * SECOND).contains(&since.elapsed()));
-    edge.ended().await;
+        edge.sandbox("alice", OperatingMode::Running).await;
+        edge.known().await;
+        let mut shut = dial(&edge).await;
+        edge.shutdown.cancel();
+        let since = Instant::now();
+        for _ in 0..22 {
+            sleep(SECOND).await;
+            shut.send(Message::text("on")).await.unwrap();
+            assert_eq!(shut.next().await.unwrap().unwrap(), Message::text("on"));
+        }
+        let (code, reason) = closed(&mut shut).await;
+        assert_eq!((code, &*reason), (1001, "the proxy is shutting down"));
+        assert!((23 * SECOND..=25 * SECOND).contains(&since.elapsed()));
+        edge.ended().await;
+    });
 }
 
 /// A server that takes no more in the middle of a message, says so, and closes over what it has not read:

@@ -23,9 +23,12 @@ pub(crate) mod agent;
 pub(crate) mod client;
 #[path = "support/frames.rs"]
 pub(crate) mod frames;
+#[path = "support/paused.rs"]
+mod paused;
 
 pub(crate) use agent::{Agent, silent};
 pub(crate) use client::{Answer, head_of, ok};
+pub(crate) use paused::paused;
 
 /// Longest wait for anything that should happen at once; a machine that is busy with much else is slow.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
