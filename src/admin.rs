@@ -2,6 +2,7 @@
 
 mod front;
 mod guard;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::guard::Names;
+use self::tasks::Tasks;
 use crate::cli::GuardArgs;
 
 /// Requests still open when everything else has stopped are cut after this.
@@ -47,10 +50,11 @@ impl Door {
 pub(crate) async fn serve(
     door: Door,
     api: Option<Router>,
-    registry: Registry,
+    mut registry: Registry,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    registry.register_collector(Box::new(Tasks::of(&Handle::current())));
     let (registry, readiness) = (Arc::new(registry), Arc::new(readiness));
     let more: &[front::Entry] = match api {
         Some(_) => &front::SANDBOXES,

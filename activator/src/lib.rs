@@ -179,7 +179,7 @@ pub(crate) fn assemble(
         full_report,
         metrics: metrics.clone(),
     };
-    let upstream = Arc::new(Upstream::new());
+    let upstream = Arc::new(Upstream::new(metrics.upstream_connections.clone()));
     let projector = Projector::new(
         Arc::clone(&directory),
         Arc::clone(&upstream),

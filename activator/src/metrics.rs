@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod code;
+mod counted;
 mod handles;
 mod latency;
 mod series;
 
 pub(crate) use code::CodeLabel;
+pub(crate) use counted::Counted;
 use handles::Handles;
 use latency::Latency;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -28,6 +30,12 @@ pub struct Metrics {
     pub(crate) wakes_asked: Counter,
     /// Targets in the directory.
     pub(crate) targets: Gauge,
+    /// Connections of clients that speak HTTP.
+    pub(crate) connections: Gauge,
+    /// Connections to sandboxes that speak HTTP, idle ones included.
+    pub(crate) upstream_connections: Gauge,
+    /// Connections that left HTTP, each a pair of a client and a sandbox.
+    pub(crate) tunnels: Gauge,
     /// Messages of activity reports.
     pub(crate) reports: Counter,
     endings: Family<EndingLabels, Counter>,
@@ -190,6 +198,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::new();
         metrics.register_parking(registry);
+        metrics.register_connections(registry);
         metrics.register_requests(registry);
         metrics
     }
@@ -257,6 +266,9 @@ impl Metrics {
             parked: Gauge::default(),
             wakes_asked: Counter::default(),
             targets: Gauge::default(),
+            connections: Gauge::default(),
+            upstream_connections: Gauge::default(),
+            tunnels: Gauge::default(),
             reports: Counter::default(),
             endings,
             waits,
@@ -310,6 +322,25 @@ impl Metrics {
             "reports",
             "Messages of activity reports",
             self.reports.clone(),
+        );
+    }
+
+    fn register_connections(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("reveille_activator");
+        r.register(
+            "connections",
+            "Connections of clients that speak HTTP",
+            self.connections.clone(),
+        );
+        r.register(
+            "upstream_connections",
+            "Connections to sandboxes that speak HTTP, idle ones included",
+            self.upstream_connections.clone(),
+        );
+        r.register(
+            "tunnels",
+            "WebSockets and other upgraded connections, each a client and a sandbox",
+            self.tunnels.clone(),
         );
     }
 

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::front;
 use crate::grpc::Call;
 use crate::headers;
+use crate::metrics::Metrics;
 use crate::naming::Naming;
 use crate::rescue;
 use crate::route::{Route, Router};
@@ -67,6 +68,10 @@ impl Proxy {
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {
         &self.activator.upstream
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.activator.metrics
     }
 
     /// Tunnels and h2 streams.
@@ -221,7 +226,15 @@ impl Proxy {
         match (is_switch, switch) {
             (true, Some(switch)) => {
                 client.upgrade();
-                Ok(switch.run(response, activity, &connection, serving, &self.tasks))
+                let tunnels = &self.activator.metrics.tunnels;
+                Ok(switch.run(
+                    response,
+                    activity,
+                    &connection,
+                    serving,
+                    tunnels,
+                    &self.tasks,
+                ))
             }
             (true, None) => {
                 let text = "it switched protocols without being asked".to_owned();

@@ -14,12 +14,14 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::body::Body;
 use crate::error::Error;
 use crate::headers;
+use crate::metrics::Counted;
 use crate::server::{Mover, Serving, Tasks, Tether};
 use crate::slot::Activity;
 use crate::upstream::Connection;
@@ -109,6 +111,7 @@ impl Switch {
         activity: Activity,
         connection: &Connection,
         serving: Serving,
+        tunnels: &Gauge,
         tasks: &Tasks,
     ) -> Response<Body> {
         let (pod, life) = (Arc::clone(connection.pod()), Arc::clone(connection.life()));
@@ -123,7 +126,9 @@ impl Switch {
         let broken = connection.broken();
         let Self { client, mover, .. } = self;
         let is_over_h2 = mover.is_some();
+        let counted = Counted::on(tunnels);
         tasks.spawn(async move {
+            let _counted = counted;
             let (client, sandbox) = match tokio::try_join!(client, sandbox) {
                 Ok(ends) => ends,
                 Err(error) => return debug!(%error, "an end did not switch protocols"),

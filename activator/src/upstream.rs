@@ -22,9 +22,11 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::uri::Authority;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use crate::dial::{Failure, dial};
+use crate::metrics::Counted;
 use crate::server::Tasks;
 use crate::slot::Endpoint;
 
@@ -67,6 +69,8 @@ pub(crate) struct Upstream {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     idle: AtomicUsize,
+    /// Open connections.
+    open: Gauge,
     tasks: Tasks,
 }
 
@@ -93,11 +97,13 @@ pub(crate) struct Name {
 }
 
 impl Upstream {
-    pub(crate) fn new() -> Self {
+    /// Without connections; `open` tells how many there are.
+    pub(crate) fn new(open: Gauge) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             idle: AtomicUsize::new(0),
+            open,
             tasks: Tasks::new(),
         }
     }
@@ -157,10 +163,11 @@ impl Upstream {
         // In a tunnel an end may leave unread what it likes.
         let silence = Some(endpoint.silence).filter(|_| !is_upgrade);
         let stream = dial(endpoint.address, silence).await?;
+        let counted = Counted::on(&self.open);
         // An upgrade is a thing of HTTP/1.1; servers of h2c speak that as well.
         let speaks_h2 = endpoint.h2c && !is_upgrade;
         let (wire, broken) = Wire::new(stream);
-        let mut sender = Sender::handshake(wire, speaks_h2, &life, &self.tasks)
+        let mut sender = Sender::handshake(wire, speaks_h2, &life, &self.tasks, counted)
             .await
             .map_err(Failure::Refused)?;
         let name = Name::of(endpoint.address);

@@ -34,6 +34,8 @@ pub struct Metrics {
     flappings: Counter,
     silent: Gauge,
     leads: Gauge,
+    timers: Gauge,
+    writes_queued: Gauge,
 }
 
 impl Default for Metrics {
@@ -52,6 +54,8 @@ impl Default for Metrics {
             flappings: Counter::default(),
             silent: Gauge::default(),
             leads: Gauge::default(),
+            timers: Gauge::default(),
+            writes_queued: Gauge::default(),
         }
     }
 }
@@ -155,7 +159,21 @@ impl Metrics {
             "Whether this scaler may put sandboxes to sleep: 1, or 0 where another leads or nobody",
             this.leads.clone(),
         );
+        this.register_waiting(registry);
         this
+    }
+
+    fn register_waiting(&self, registry: &mut Registry) {
+        registry.register(
+            "timers",
+            "Sandboxes that are due to be looked at without any news of them",
+            self.timers.clone(),
+        );
+        registry.register(
+            "writes_queued",
+            "Writes that wait for their turn under the limit of writes per second",
+            self.writes_queued.clone(),
+        );
     }
 
     pub(crate) fn woke(&self, woke: &Woke) {
@@ -259,6 +277,13 @@ impl Metrics {
 
     pub(crate) fn leads(&self, leads: bool) {
         self.leads.set(i64::from(leads));
+    }
+
+    /// What waits, and how much of it.
+    pub(crate) fn waiting(&self, timers: usize, writes: usize) {
+        let set = |gauge: &Gauge, count| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.timers, timers);
+        set(&self.writes_queued, writes);
     }
 
     pub(crate) fn silent(&self, members: usize) {

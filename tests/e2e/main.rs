@@ -3,7 +3,7 @@
 //!
 //! Run by theme: `cargo test --test e2e wake::`. `REVEILLE_TEST_UPLOAD_MIB`,
 //! `REVEILLE_TEST_RACE_TRIES`, `REVEILLE_TEST_HOSTS` and `REVEILLE_TEST_SANDBOXES` set the size of the
-//! long ones.
+//! long ones, and `REVEILLE_LONG=1` that of the soak.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "all of this is tests")]
 
 mod bad_yaml;
@@ -19,6 +19,7 @@ mod protocols;
 mod scale;
 mod sleep_race;
 mod slow;
+mod soak;
 mod stop;
 mod streams;
 mod support;

@@ -13,7 +13,9 @@
 
 pub(crate) mod admin;
 pub(crate) mod chaos;
+pub(crate) mod churn;
 pub(crate) mod client;
+pub(crate) mod counts;
 pub(crate) mod home;
 pub(crate) mod http;
 #[allow(dead_code, reason = "shared with tests/kubernetes")]

@@ -18,5 +18,6 @@ mod policies;
 mod proxy;
 mod race;
 mod sdk;
+mod soak;
 mod support;
 mod upgrade;

@@ -15,7 +15,12 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+#[path = "../e2e/support/churn.rs"]
+pub(crate) mod churn;
 pub(crate) mod cluster;
+#[allow(dead_code, reason = "shared with tests/e2e")]
+#[path = "../e2e/support/counts.rs"]
+pub(crate) mod counts;
 pub(crate) mod figures;
 #[allow(dead_code, reason = "shared with tests/e2e")]
 #[path = "../e2e/support/http.rs"]

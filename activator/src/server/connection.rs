@@ -20,6 +20,7 @@ use super::socket::{Socket, Speaks, see_off};
 use super::tether::Streams;
 use super::{Client, HEARING};
 use crate::body::Body;
+use crate::metrics::Counted;
 use crate::proxy::{Gone, Proxy};
 
 /// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
@@ -47,6 +48,7 @@ pub(super) async fn serve(
     proxy: Arc<Proxy>,
     shutdown: CancellationToken,
 ) {
+    let _counted = Counted::on(&proxy.metrics().connections);
     super::tune(&stream, peer);
     let stream = Arc::new(stream);
     let client = Arc::new(Client::new(Arc::clone(&stream), peer));

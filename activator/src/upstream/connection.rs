@@ -20,6 +20,7 @@ use super::shared::Shared;
 use super::wire::Broken;
 use super::{Idle, Life, Name, Upstream};
 use crate::body::{Progress, RequestBody};
+use crate::metrics::Counted;
 use crate::server::Tasks;
 use crate::slot::Endpoint;
 
@@ -188,12 +189,13 @@ pub(super) enum Sender {
 }
 
 impl Sender {
-    /// Speaks HTTP on a new stream, in a task of `tasks`.
+    /// Speaks HTTP on a new stream, in a task of `tasks`, and counts for as long as it does.
     pub(super) async fn handshake<S>(
         stream: S,
         speaks_h2: bool,
         life: &Arc<Life>,
         tasks: &Tasks,
+        counted: Counted,
     ) -> io::Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -212,7 +214,7 @@ impl Sender {
                 .await?
                 .map_err(io::Error::other)?;
             let shared = Shared::new(sender);
-            living.spawn(log(shared.drive(connection)));
+            living.spawn(log(shared.drive(connection), counted));
             return Ok(Self::Http2(shared));
         }
         let (sender, connection) = http1::Builder::new()
@@ -220,7 +222,7 @@ impl Sender {
             .handshake(io)
             .await
             .map_err(io::Error::other)?;
-        living.spawn(log(connection.with_upgrades()));
+        living.spawn(log(connection.with_upgrades(), counted));
         Ok(Self::Http1(sender))
     }
 
@@ -288,7 +290,7 @@ impl Name {
     }
 }
 
-async fn log(connection: impl Future<Output = hyper::Result<()>>) {
+async fn log(connection: impl Future<Output = hyper::Result<()>>, _counted: Counted) {
     if let Err(error) = connection.await {
         debug!(%error, "connection to a sandbox ended");
     }

@@ -47,7 +47,7 @@ async fn used(pool: &Arc<Upstream>, endpoint: &Endpoint) -> Connection {
 
 #[tokio::test]
 async fn a_released_connection_is_reused_by_the_same_pod_and_port_only() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), server().await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), server().await);
     used(&pool, &endpoint).await.release();
     let heir = Endpoint {
         pod: "pod-2".into(),
@@ -74,7 +74,7 @@ async fn a_released_connection_is_reused_by_the_same_pod_and_port_only() {
 
 #[tokio::test]
 async fn the_connections_of_a_pod_that_is_gone_go_with_it() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), server().await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), server().await);
     used(&pool, &endpoint).await.release();
     pool.drop_pod(&endpoint.pod);
     assert!(pool.reuse(&endpoint, Risk::Repeatable).is_none());
@@ -84,7 +84,7 @@ async fn the_connections_of_a_pod_that_is_gone_go_with_it() {
 
 #[tokio::test]
 async fn what_can_be_sent_only_once_takes_a_connection_used_a_moment_ago() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), server().await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), server().await);
     used(&pool, &endpoint).await.release();
     tokio::time::pause();
     tokio::time::advance(FRESH_FOR + Duration::from_millis(1)).await;
@@ -94,7 +94,7 @@ async fn what_can_be_sent_only_once_takes_a_connection_used_a_moment_ago() {
 
 #[tokio::test]
 async fn idle_connections_are_limited() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), server().await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), server().await);
     let mut all = Vec::new();
     for _ in 0..IDLE_PER_PORT + 5 {
         all.push(used(&pool, &endpoint).await);
@@ -125,7 +125,7 @@ async fn mute(h2c: bool) -> Endpoint {
 #[tokio::test]
 async fn what_waits_for_a_pod_that_is_gone_ends_with_its_grace() {
     for h2c in [false, true] {
-        let (pool, endpoint) = (Arc::new(Upstream::new()), mute(h2c).await);
+        let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), mute(h2c).await);
         let mut connection = pool.open(&endpoint, false).await.unwrap();
         let other = Arc::from("pod-2");
         let sending = connection.send(Request::new(RequestBody::empty()));
@@ -154,7 +154,7 @@ async fn what_waits_for_a_pod_that_is_gone_ends_with_its_grace() {
 
 #[tokio::test]
 async fn a_connection_of_h2_that_left_a_request_unanswered_gets_no_other() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), mute(true).await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), mute(true).await);
     let connection = pool.open(&endpoint, false).await.unwrap();
     assert!(pool.reuse(&endpoint, Risk::Once).is_some());
     connection.retire();
@@ -185,7 +185,7 @@ async fn a_connection_of_h2_carries_as_many_exchanges_as_its_server_allows() {
         address,
         ..mute(true).await
     };
-    let pool = Arc::new(Upstream::new());
+    let pool = Arc::new(Upstream::new(Gauge::default()));
     let mut first = pool.open(&endpoint, false).await.unwrap();
     // Its answer comes after the server's settings, and the next request is sent by them.
     assert!(first.send(Request::new(RequestBody::empty())).await.is_ok());
@@ -213,7 +213,7 @@ async fn a_connection_of_h2_carries_as_many_exchanges_as_its_server_allows() {
 
 #[tokio::test]
 async fn ports_of_one_pod_that_speak_h2_are_asked_in_http1_too() {
-    let (pool, endpoint) = (Arc::new(Upstream::new()), server().await);
+    let (pool, endpoint) = (Arc::new(Upstream::new(Gauge::default())), server().await);
     used(&pool, &endpoint).await.release();
     let h2 = Endpoint {
         h2c: true,
@@ -226,8 +226,8 @@ async fn ports_of_one_pod_that_speak_h2_are_asked_in_http1_too() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_answers_no_ping_ends_its_exchanges() {
     let (mine, mut theirs) = tokio::io::duplex(64 * 1024);
-    let life = Arc::default();
-    let Sender::Http2(mut sender) = Sender::handshake(mine, true, &life, &Tasks::new())
+    let (life, counted) = (Arc::default(), Counted::on(&Gauge::default()));
+    let Sender::Http2(mut sender) = Sender::handshake(mine, true, &life, &Tasks::new(), counted)
         .await
         .unwrap()
     else {

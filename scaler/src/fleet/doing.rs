@@ -142,6 +142,8 @@ impl Fleet {
                 }
             }
         }
+        let metrics = &self.journal.metrics;
+        metrics.waiting(self.timers.len(), self.budget.len());
     }
 
     /// Begins it; false: it is not to be done any more.

@@ -90,6 +90,7 @@ pub(crate) struct Agent {
     volume: bool,
     probe: bool,
     grace: u32,
+    until: Option<String>,
 }
 
 impl Agent {
@@ -103,6 +104,7 @@ impl Agent {
             volume: true,
             probe: true,
             grace: 5,
+            until: None,
         }
     }
 
@@ -158,9 +160,19 @@ impl Agent {
         self
     }
 
+    /// Deleted at this time.
+    pub(crate) fn until(mut self, time: &str) -> Self {
+        self.until = Some(time.to_owned());
+        self
+    }
+
     fn sandbox(&self) -> Value {
         let mut spec = self.blueprint();
         spec["operatingMode"] = self.mode.into();
+        if let Some(time) = &self.until {
+            spec["shutdownTime"] = time.as_str().into();
+            spec["shutdownPolicy"] = "Delete".into();
+        }
         json!({
             "apiVersion": "agents.x-k8s.io/v1beta1",
             "kind": "Sandbox",

@@ -164,3 +164,10 @@ pub(crate) fn descriptors(pid: u32) -> usize {
         .unwrap()
         .count()
 }
+
+/// Threads.
+pub(crate) fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .count()
+}

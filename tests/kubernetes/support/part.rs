@@ -99,6 +99,11 @@ impl Part {
         });
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Whether the process lives.
     pub(crate) fn lives(&self) -> bool {
         self.process.wait(std::time::Duration::ZERO).is_none()
