@@ -38,6 +38,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two looks.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Most sandboxes of one answer, as many as `kubectl` asks for at a time. Explaining one takes the fleet's task
+/// some ten microseconds, so a page keeps it from its work for some milliseconds.
+const PAGE: usize = 500;
 /// The longest body is `{"seconds": 86400}`.
 const MAX_BODY: usize = 1024;
 
@@ -49,8 +52,8 @@ pub struct Receiver(pub(crate) mpsc::Receiver<Request>);
 #[derive(Debug)]
 pub(crate) enum Request {
     List {
-        namespace: Option<String>,
-        reply: oneshot::Sender<Vec<SandboxState>>,
+        list: List,
+        reply: oneshot::Sender<Page>,
     },
     Get {
         key: SandboxKey,
@@ -68,6 +71,23 @@ pub(crate) enum Request {
         mark: Mark,
         reply: oneshot::Sender<Result<(), MarkError>>,
     },
+}
+
+/// Which sandboxes are asked for.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) namespace: Option<String>,
+    /// Those that come after this name.
+    pub(crate) after: Option<SandboxKey>,
+    pub(crate) limit: usize,
+}
+
+/// Some of the sandboxes asked for, by name.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) sandboxes: Vec<SandboxState>,
+    /// How many come after them.
+    pub(crate) remaining: usize,
 }
 
 /// Why a hold or a busy lease was not set.
@@ -154,8 +174,13 @@ impl Fleet {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ListQuery {
     namespace: Option<String>,
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before: the last name of that.
+    #[serde(rename = "continue")]
+    after: Option<SandboxKey>,
 }
 
 /// What an activator sends whose carrier is down; an operator sends nothing.
@@ -210,14 +235,17 @@ async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Handled {
     let Query(query) = query.map_err(|error| Problem::query(&error))?;
-    let sandboxes = fleet
-        .ask(|reply| Request::List {
-            namespace: query.namespace,
-            reply,
-        })
-        .await?;
-    let all = serde_json::json!({ "sandboxes": sandboxes });
-    Ok(json_line(StatusCode::OK, &all))
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE).contains(&limit) {
+        return Err(Problem::limit(limit, PAGE));
+    }
+    let list = List {
+        namespace: query.namespace,
+        after: query.after,
+        limit,
+    };
+    let page = fleet.ask(|reply| Request::List { list, reply }).await?;
+    Ok(reply::page(&page))
 }
 
 async fn show(State(fleet): State<Fleet>, Path(name): Named) -> Handled {

@@ -6,6 +6,7 @@
 mod counting;
 mod doing;
 mod hearing;
+mod listing;
 mod marks;
 mod mistakes;
 mod records;

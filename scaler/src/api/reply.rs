@@ -15,7 +15,7 @@ use reveille_scaler_core::wake::Refusal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::MarkError;
+use super::{MarkError, Page};
 use crate::apply::{Failure, Mark};
 
 /// One sandbox.
@@ -85,6 +85,16 @@ pub(super) fn json_line(status: StatusCode, body: &impl Serialize) -> Response {
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
+}
+
+/// Some sandboxes and, as a list of Kubernetes has it, where to go on.
+pub(super) fn page(page: &Page) -> Response {
+    let mut body = json!({"sandboxes": page.sandboxes});
+    if let (1.., Some(last)) = (page.remaining, page.sandboxes.last()) {
+        let next = format!("{}/{}", last.namespace, last.name);
+        body["metadata"] = json!({"continue": next, "remainingItemCount": page.remaining});
+    }
+    json_line(StatusCode::OK, &body)
 }
 
 /// What became of a command.
@@ -199,7 +209,17 @@ impl Problem {
     }
 
     pub(super) fn query(error: &QueryRejection) -> Self {
-        let detail = format!("{}; the only one is ?namespace=…", error.body_text());
+        let detail = format!(
+            "{}; there are ?namespace=, limit=, and continue=, which takes metadata.continue of the page before",
+            error.body_text()
+        );
+        Self::new(StatusCode::BAD_REQUEST, "InvalidQuery", detail)
+    }
+
+    pub(super) fn limit(limit: usize, most: usize) -> Self {
+        let detail = format!(
+            "limit is {limit}, and is to be 1 to {most}; ask for the rest with ?continue=, given metadata.continue of the page before"
+        );
         Self::new(StatusCode::BAD_REQUEST, "InvalidQuery", detail)
     }
 

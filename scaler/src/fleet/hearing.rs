@@ -15,7 +15,7 @@ use super::doing::Job;
 use super::{Fleet, now};
 use crate::api::{MarkError, Request};
 use crate::apply::{Mark, Severity};
-use crate::observe::{self, Clocks};
+use crate::observe;
 
 impl Fleet {
     pub(super) fn hear(&mut self, message: ToScaler) {
@@ -116,29 +116,8 @@ impl Fleet {
     /// Serves a request of the API. A caller that left is no error.
     pub(super) fn serve(&mut self, request: Request) {
         match request {
-            Request::List { namespace, reply } => {
-                let clocks = Clocks::read();
-                let within = |key: &SandboxKey| {
-                    namespace
-                        .as_deref()
-                        .is_none_or(|name| name == key.namespace())
-                };
-                let mut found: Vec<_> =
-                    self.entries.iter().filter(|(key, _)| within(key)).collect();
-                found.sort_by_key(|(key, _)| *key);
-                let states = found
-                    .into_iter()
-                    .map(|(key, entry)| self.describe(key, entry, clocks))
-                    .collect();
-                drop(reply.send(states));
-            }
-            Request::Get { key, reply } => {
-                let found = self
-                    .entries
-                    .get(&key)
-                    .map(|entry| self.describe(&key, entry, Clocks::read()));
-                drop(reply.send(found));
-            }
+            Request::List { list, reply } => drop(reply.send(self.list(&list))),
+            Request::Get { key, reply } => drop(reply.send(self.get(&key))),
             Request::Command {
                 key,
                 command,

@@ -1,18 +1,16 @@
 //! From the core's words to messages, the journal and the API's answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reveille_crds::SandboxKey;
 use reveille_crds::message::{Drain, Outcome, OutcomeKind, ToActivator};
 use reveille_scaler_core::act::{Note, Tell};
 
-use super::{Entry, Fleet};
-use crate::api::{Flaps, LastSleep, LastWake, SandboxState, hold_word};
+use super::Fleet;
 use crate::apply::Severity;
-use crate::journal::{phases, whole_milliseconds};
+use crate::journal::whole_milliseconds;
 use crate::metrics::milliseconds;
-use crate::observe::Clocks;
 
 impl Fleet {
     pub(super) fn tell(&mut self, key: &SandboxKey, tell: Tell) {
@@ -77,50 +75,6 @@ impl Fleet {
         }
         if let Some((severity, words, text)) = event(note) {
             self.publish(key, severity, words, text);
-        }
-    }
-
-    /// What the API tells of one target.
-    pub(super) fn describe(&self, key: &SandboxKey, entry: &Entry, clocks: Clocks) -> SandboxState {
-        let told = entry.machine.explain(&self.roster, clocks.now);
-        let target = self.index.target(key);
-        let sandbox = target.as_ref().and_then(|target| target.sandbox.as_ref());
-        let hold = sandbox.and_then(|(_, facts)| facts.hold);
-        let busy_until = sandbox.and_then(|(_, facts)| facts.busy_until.as_deref().copied());
-        let policy = target
-            .and_then(|target| target.policy)
-            .map(|(policy, _)| policy.name().to_owned());
-        let left =
-            |at: Instant| at.saturating_duration_since(clocks.now).as_millis() as f64 / 1000.0;
-        SandboxState {
-            namespace: key.namespace().to_owned(),
-            name: key.name().to_owned(),
-            state: told.state.as_str(),
-            reason: told.why.reason(),
-            why: told.why.to_string(),
-            epoch: told.epoch,
-            uid: told.uid.map(|uid| uid.to_string()),
-            in_flight: told.in_flight,
-            parked: told.parked,
-            hold: hold.map(hold_word),
-            busy_until: busy_until.filter(|until| *until > clocks.wall),
-            policy,
-            last_wake: told.last_wake.map(|(at, woke)| LastWake {
-                at: clocks.timestamp(at),
-                cause: woke.cause.as_str(),
-                phases: phases(&woke),
-            }),
-            last_sleep: told.last_sleep.map(|(at, reason)| LastSleep {
-                at: clocks.timestamp(at),
-                reason: reason.as_str(),
-            }),
-            next_sleep_in_seconds: told.next_sleep.map(left),
-            flapping: told.flapping.map(|row| Flaps {
-                wakes: row.wakes(),
-                by: Some(row.by().to_string()).filter(|by| !by.is_empty()),
-                ends_in_seconds: left(row.ends()),
-                message: flapping(row.wakes(), row.cooldown(), row.by()),
-            }),
         }
     }
 }

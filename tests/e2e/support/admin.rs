@@ -63,14 +63,15 @@ impl Reveille {
 
     /// What the API says of all.
     pub(crate) async fn sandboxes(&self) -> Vec<Value> {
-        let listing = self.operator("/v1/sandboxes").await.unwrap().ok().json();
-        let list = listing
-            .get("sandboxes")
-            .or_else(|| listing.get("items"))
-            .unwrap_or(&listing);
-        list.as_array()
-            .unwrap_or_else(|| panic!("no list: {listing}"))
-            .clone()
+        let (mut all, mut path) = (Vec::new(), "/v1/sandboxes".to_owned());
+        loop {
+            let page = self.operator(&path).await.unwrap().ok().json();
+            all.extend(page["sandboxes"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["metadata"]["continue"].as_str() else {
+                return all;
+            };
+            path = format!("/v1/sandboxes?continue={next}");
+        }
     }
 
     /// Waits until a sandbox is in this state and gives what the API says of it.

@@ -5,13 +5,13 @@
     reason = "a case that cannot go on fails"
 )]
 
-#[path = "support/shell.rs"]
+mod api;
+#[path = "../support/shell.rs"]
 mod support;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use reveille_crds::index::Target;
 use reveille_crds::message::OutcomeKind;
 use reveille_crds::sandbox::OperatingMode;
@@ -132,191 +132,6 @@ async fn a_wake_that_does_not_come_up_fails_and_is_put_back() {
     );
     let target = shell.until_mode("alice", OperatingMode::Suspended).await;
     assert_eq!(target.sandbox.unwrap().1.epoch, 2);
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wake_over_the_api_with_a_body_that_is_none_is_refused() {
-    let shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let (status, body) = shell
-        .call(
-            "POST",
-            "/v1/sandboxes/agents/alice/wake",
-            Some(json!({"cause": "sleepwalking", "waiting": "many"})),
-        )
-        .await;
-    assert_eq!(
-        (status, &body["reason"]),
-        (StatusCode::UNPROCESSABLE_ENTITY, &json!("InvalidBody"))
-    );
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_api_lists_one_namespace() {
-    let shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let (status, body) = shell
-        .call("GET", "/v1/sandboxes?namespace=agents", None)
-        .await;
-    assert_eq!(
-        (status, &body["sandboxes"][0]["name"]),
-        (StatusCode::OK, &json!("alice"))
-    );
-    let (_, body) = shell
-        .call("GET", "/v1/sandboxes?namespace=other", None)
-        .await;
-    assert_eq!(body["sandboxes"], json!([]));
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wake_by_the_api_on_behalf_of_parked_requests_counts_as_theirs() {
-    let mut shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let body = json!({"cause": "http", "waiting": 3});
-    let (status, _) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/wake", Some(body))
-        .await;
-    assert_eq!(status, StatusCode::ACCEPTED);
-    shell.pod_up("alice", "pod-1").await;
-    shell.ready("alice", "pod-1").await;
-    shell.until_state("alice", "awake").await;
-    let (_, body) = shell.call("GET", "/v1/sandboxes/agents/alice", None).await;
-    assert_eq!(body["lastWake"]["cause"], json!("http"));
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_operator_commands_over_the_api() {
-    let mut shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let (status, body) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/wake", None)
-        .await;
-    assert_eq!(
-        (status, &body["outcome"]),
-        (StatusCode::ACCEPTED, &json!("waking"))
-    );
-    shell.pod_up("alice", "pod-1").await;
-    shell.until_state("alice", "awake").await;
-    let (status, body) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/wake", None)
-        .await;
-    assert_eq!(
-        (status, &body["outcome"]),
-        (StatusCode::OK, &json!("awake"))
-    );
-    let lease = json!({"seconds": 100});
-    let (status, _) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/busy", Some(lease))
-        .await;
-    assert_eq!(status, StatusCode::OK);
-    // The watch shows it.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let (status, body) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/sleep", None)
-        .await;
-    assert_eq!(
-        (status, &body["reason"]),
-        (StatusCode::CONFLICT, &json!("Busy")),
-        "{body}"
-    );
-    let ended = json!({"seconds": 0});
-    shell
-        .call("POST", "/v1/sandboxes/agents/alice/busy", Some(ended))
-        .await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let (status, body) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/sleep", None)
-        .await;
-    assert_eq!(
-        (status, &body["outcome"]),
-        (StatusCode::ACCEPTED, &json!("draining")),
-        "{body}"
-    );
-    shell.until_mode("alice", OperatingMode::Suspended).await;
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn holds_are_written_and_obeyed() {
-    let mut shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let hold = |mode: &str| Some(json!({ "mode": mode }));
-    let (status, _) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/hold", hold("awake"))
-        .await;
-    assert_eq!(status, StatusCode::OK);
-    shell.pod_up("alice", "pod-1").await;
-    let state = shell.until_state("alice", "awake").await;
-    assert_eq!(
-        (&state["hold"], &state["reason"]),
-        (&json!("awake"), &json!("HeldAwake"))
-    );
-    shell
-        .call("POST", "/v1/sandboxes/agents/alice/hold", hold("asleep"))
-        .await;
-    shell.until_mode("alice", OperatingMode::Suspended).await;
-    let (status, body) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/wake", None)
-        .await;
-    assert_eq!(
-        (status, &body["reason"]),
-        (StatusCode::CONFLICT, &json!("HeldAsleep"))
-    );
-    let (status, _) = shell
-        .call("POST", "/v1/sandboxes/agents/alice/release", None)
-        .await;
-    assert_eq!(status, StatusCode::OK);
-    shell
-        .until("alice", |target| {
-            target
-                .sandbox
-                .as_ref()
-                .is_some_and(|(_, facts)| facts.hold.is_none())
-        })
-        .await;
-    shell.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_cannot_be_asked_for_is_a_clear_problem() {
-    let shell = fleet("Suspended");
-    shell.until_state("alice", "asleep").await;
-    let long = json!("x".repeat(2000));
-    let cases = [
-        ("GET bob", json!(null), 404, "NotFound"),
-        ("POST bob/wake", json!(null), 404, "NotFound"),
-        ("POST bob/hold", json!({"mode": "awake"}), 404, "NotFound"),
-        ("GET Bob", json!(null), 400, "InvalidName"),
-        (
-            "POST alice/busy",
-            json!({"seconds": 86_401}),
-            400,
-            "LeaseTooLong",
-        ),
-        (
-            "POST alice/busy",
-            json!({"seconds": -1}),
-            422,
-            "InvalidBody",
-        ),
-        ("POST alice/busy", json!(null), 415, "InvalidBody"),
-        ("POST alice/busy", json!({"seconds": 5}), 409, "Asleep"),
-        ("POST alice/hold", json!({"mode": "up"}), 422, "InvalidBody"),
-        ("POST alice/hold", long, 413, "InvalidBody"),
-    ];
-    for (asked, body, status, reason) in cases {
-        let (method, name) = asked.split_once(' ').unwrap();
-        let path = format!("/v1/sandboxes/agents/{name}");
-        let body = Some(body).filter(|body| !body.is_null());
-        let (got, problem) = shell.call(method, &path, body).await;
-        let got = (got.as_u16(), &problem["reason"]);
-        assert_eq!(got, (status, &json!(reason)), "{asked}: {problem}");
-        assert!(problem["detail"].is_string());
-    }
     shell.stop().await;
 }
 
