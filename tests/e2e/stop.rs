@@ -15,7 +15,7 @@ use crate::support::home::Home;
 use crate::support::manifests::{Agent, Manifests};
 use crate::support::process::{Process, agents, catches};
 use crate::support::reveille::{Reveille, command, refused};
-use crate::support::{PATIENCE, until};
+use crate::support::{PATIENCE, until, within};
 
 #[tokio::test]
 async fn sigterm_lets_requests_in_flight_finish_and_tells_the_parked_to_come_back() {
@@ -188,11 +188,15 @@ async fn closing_the_terminal_ends_reveille_and_its_agents() {
     drop(child.stdout.take());
     let mut output = BufReader::new(child.stderr.take().unwrap());
     let process = Process::of(child);
-    let mut line = String::new();
-    while !line.contains("\"serving\"") {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).unwrap(), 0, "it serves");
-    }
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        while !line.contains("\"serving\"") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).unwrap(), 0, "it serves");
+        }
+        output
+    });
+    let output = within("serving", reading).await.unwrap();
     until("the agent", || async {
         (agents(&home.marker()).len() == 1).then_some(())
     })

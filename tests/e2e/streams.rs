@@ -38,10 +38,10 @@ async fn a_websocket_opened_on_a_sleeping_agent_works_through_the_wake() {
 async fn an_active_socket_keeps_awake_and_a_silent_one_does_not() {
     let manifests = Manifests::new()
         .agent(Agent::asleep("alice"))
-        .policy(json!({"cooldownPeriod": 0, "minimumUptime": 0, "websocketIdle": 1}));
+        .policy(json!({"cooldownPeriod": 0, "minimumUptime": 0, "websocketIdle": 3}));
     let (_home, reveille) = Reveille::of(&manifests).await;
     let mut socket = reveille.websocket("alice", "/ws?tick_ms=100").await;
-    for number in 1..=40 {
+    for number in 1..=60 {
         assert_eq!(
             receive(&mut socket).await,
             Some(Message::text(format!("tick {number}")))

@@ -78,8 +78,9 @@ async fn a_stale_pooled_connection_costs_no_request() {
         let post = "POST / HTTP/1.1\r\nhost: p\r\nx-sandbox-id: alice\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
         let answer = edge.ask(if round % 2 == 0 { post } else { LAST }).await;
         assert_eq!(ok(&answer), "ok", "round {round}");
-        // The close is what makes the pooled connection stale; wait until it has arrived.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // The close is what makes the pooled connection stale.
+        edge.counts("reveille_activator_upstream_connections 0\n")
+            .await;
     }
     assert_eq!(count.load(Ordering::SeqCst), 10);
 }

@@ -115,6 +115,16 @@ impl Edge {
         text
     }
 
+    /// Waits until the metrics hold this text.
+    pub(crate) async fn counts(&self, text: &str) {
+        let counted = async {
+            while !self.metrics().contains(text) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon(text, counted).await;
+    }
+
     /// A sandbox of namespace `default` that is awake, with that agent as its pod.
     pub(crate) async fn awake(&self, name: &str, agent: &Agent) {
         self.pod(name, Some(pod(name, agent.address, agent.h2c)))
