@@ -5,6 +5,7 @@
 
 mod counting;
 mod doing;
+mod entry;
 mod hearing;
 mod listing;
 mod marks;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use reveille_crds::SandboxKey;
-use reveille_crds::change::{Change, Misread};
+use reveille_crds::change::Change;
 use reveille_crds::index::Index;
 use reveille_crds::message::ToActivator;
 use reveille_scaler_core::act::Act;
@@ -27,7 +28,7 @@ use reveille_scaler_core::budget::Budget;
 use reveille_scaler_core::explain::State;
 use reveille_scaler_core::overlooked::Overlooked;
 use reveille_scaler_core::roster::Roster;
-use reveille_scaler_core::sandbox::{Rules, Sandbox};
+use reveille_scaler_core::sandbox::Rules;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -35,14 +36,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use self::doing::{Done, Job};
+use self::entry::Entry;
 use self::marks::Marks;
 use self::records::Records;
 pub(crate) use self::telling::flapping;
 use crate::apply::Objects;
 use crate::config::Config;
 use crate::journal::Journal;
-use crate::observe::{self, Clocks};
-use crate::status::{Counted, Rule, Tallies};
+use crate::status::Tallies;
 use crate::{Carrier, Error, api};
 
 /// Messages to the activators that wait because their channel is full. They are hints, or repeated, so the
@@ -83,20 +84,6 @@ pub(crate) struct Fleet {
     led: bool,
     /// Activators that were last said to be silent; some of the members.
     silent: BTreeSet<Arc<str>>,
-}
-
-struct Entry {
-    machine: Sandbox,
-    due: Option<Instant>,
-    state: Option<State>,
-    rule: Rule,
-    counted: Option<Counted>,
-    /// Why the agent gave no usable answer when it was last asked whether it is busy, of a fixed set.
-    agent_trouble: Option<&'static str>,
-    /// What its annotations say that is not known, as it was last told.
-    misread: Option<Box<Misread>>,
-    /// That its claim stays bound is being written.
-    keeping_bound: bool,
 }
 
 impl Fleet {
@@ -279,78 +266,6 @@ impl Fleet {
                 known,
                 awake, "{known} sandboxes are known, {awake} are awake"
             );
-        }
-    }
-
-    /// A target looks different.
-    fn see(&mut self, key: &SandboxKey) {
-        let target = self.index.target(key).filter(|target| target.key == *key);
-        self.see_record(key, target.as_ref());
-        let Some(target) = target else {
-            return self.drop_entry(key);
-        };
-        let clocks = Clocks::read();
-        let view = observe::view(&target, self.objects.may_release(), clocks);
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
-            self.overlooked.known(key, clocks.now);
-            // Far enough apart that no machine reaches another's numbers.
-            self.nonce = self.nonce.wrapping_add(1 << 24);
-            let machine = Sandbox::new(Arc::clone(&self.rules), self.nonce, clocks.now);
-            Entry {
-                machine,
-                due: None,
-                state: None,
-                rule: Rule::default(),
-                counted: None,
-                agent_trouble: None,
-                misread: None,
-                keeping_bound: false,
-            }
-        });
-        entry.machine.observe(view, clocks.now);
-        let rule = Rule::of(&target, &self.index);
-        self.tallies.ruled(&entry.rule, &rule, clocks.now);
-        entry.rule = rule;
-        self.see_annotations(&target);
-        self.see_made_again(key);
-        self.touch(key);
-    }
-
-    fn drop_entry(&mut self, key: &SandboxKey) {
-        let Some(entry) = self.entries.remove(key) else {
-            return;
-        };
-        if let Some(due) = entry.due {
-            self.timers.remove(&(due, key.clone()));
-        }
-        self.journal.metrics.state(entry.state, None);
-        self.tallies
-            .recount(key, entry.counted.as_ref(), None, now());
-        self.tallies.ruled(&entry.rule, &Rule::default(), now());
-    }
-
-    /// Something about a target changed: lets its machine act.
-    fn touch(&mut self, key: &SandboxKey) {
-        if self.synced_at.is_none() {
-            return;
-        }
-        let now = now();
-        let Some(entry) = self.entries.get_mut(key) else {
-            return;
-        };
-        let poll = entry.machine.poll(&self.roster, now);
-        if entry.due != poll.next {
-            if let Some(due) = entry.due {
-                self.timers.remove(&(due, key.clone()));
-            }
-            if let Some(next) = poll.next {
-                self.timers.insert((next, key.clone()));
-            }
-            entry.due = poll.next;
-        }
-        self.count(key, now);
-        for act in poll.acts {
-            self.act(key, act);
         }
     }
 

@@ -13,15 +13,18 @@ mod cluster;
 mod cut;
 #[path = "kubernetes/mistakes.rs"]
 mod mistakes;
+#[path = "support/scaler.rs"]
+mod scaler;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Cluster, Scaler, client};
+use cluster::{Cluster, client};
 use cut::{Cut, Way};
 use kube::api::{Patch, PatchParams};
 use reveille_crds::message::OutcomeKind;
 use reveille_scaler::config::Config;
+use scaler::Scaler;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;

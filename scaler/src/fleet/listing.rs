@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use reveille_crds::SandboxKey;
 
-use super::{Entry, Fleet, flapping};
+use super::entry::Entry;
+use super::{Fleet, flapping};
 use crate::api::{Flaps, LastSleep, LastWake, List, Page, SandboxState, hold_word};
 use crate::journal::phases;
 use crate::observe::Clocks;
