@@ -22,7 +22,7 @@ const EVERYWHERE: [Entry; 3] = [
 pub(crate) const SANDBOXES: [Entry; 7] = [
     (
         "GET /v1/sandboxes",
-        "every sandbox: its state, why, and when it sleeps next; 500 at a time, more with ?continue=",
+        "all by name, 500 a page: state, why, and when each sleeps next",
     ),
     ("GET /v1/sandboxes/NAMESPACE/NAME", "one of them"),
     ("POST /v1/sandboxes/NAMESPACE/NAME/wake", "wake it"),

@@ -134,7 +134,8 @@ impl<S: Subscriber> Layer<S> for Human {
     }
 }
 
-/// One line as it is written: broken between words at `width`, its time, level and sandbox set off.
+/// One line as it is written: broken between words at `width`, its level and sandbox set off. Red and magenta
+/// are read on a dark and on a light ground; yellow, and what is dimmed, on one of them.
 fn render(line: &Line, width: Option<usize>, is_coloured: bool) -> String {
     let paint = |style: Style, text: &str| match is_coloured {
         true => format!("{style}{text}{style:#}"),
@@ -142,10 +143,10 @@ fn render(line: &Line, width: Option<usize>, is_coloured: bool) -> String {
     };
     let (label, style) = match line.level {
         Level::ERROR => ("error: ", AnsiColor::Red.on_default().bold()),
-        Level::WARN => ("warning: ", AnsiColor::Yellow.on_default().bold()),
+        Level::WARN => ("warning: ", AnsiColor::Magenta.on_default().bold()),
         Level::INFO => ("", Style::new()),
-        Level::DEBUG => ("debug: ", Style::new().dimmed()),
-        Level::TRACE => ("trace: ", Style::new().dimmed()),
+        Level::DEBUG => ("debug: ", Style::new()),
+        Level::TRACE => ("trace: ", Style::new()),
     };
     let room = width.map(|width| width.saturating_sub(INDENT).max(INDENT));
     let mut text = broken(&format!("{label}{}", line.text), room);
@@ -155,7 +156,7 @@ fn render(line: &Line, width: Option<usize>, is_coloured: bool) -> String {
     if let Some(sandbox) = line.sandbox.as_deref().filter(|_| is_coloured) {
         text = text.replacen(sandbox, &paint(Style::new().bold(), sandbox), 1);
     }
-    format!("{} {text}\n", paint(Style::new().dimmed(), &line.at))
+    format!("{} {text}\n", line.at)
 }
 
 /// Breaks between words so that no line has more columns than `room`; a word that is longer stays whole.
@@ -357,11 +358,11 @@ mod tests {
     }
 
     #[test]
-    fn colour_sets_off_time_level_and_sandbox_and_nothing_else() {
+    fn colour_sets_off_level_and_sandbox_and_nothing_else() {
         let warning = render(&line(Level::WARN, "agents/alice is stuck"), None, true);
         assert_eq!(
             warning,
-            "\u{1b}[2m14:03:22\u{1b}[0m \u{1b}[1m\u{1b}[33mwarning: \u{1b}[0m\u{1b}[1magents/alice\u{1b}[0m is stuck\n"
+            "14:03:22 \u{1b}[1m\u{1b}[35mwarning: \u{1b}[0m\u{1b}[1magents/alice\u{1b}[0m is stuck\n"
         );
     }
 }

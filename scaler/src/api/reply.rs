@@ -210,7 +210,7 @@ impl Problem {
 
     pub(super) fn query(error: &QueryRejection) -> Self {
         let detail = format!(
-            "{}; there are ?namespace=, limit=, and continue=, which takes metadata.continue of the page before",
+            "{}; continue= takes metadata.continue of the page before",
             error.body_text()
         );
         Self::new(StatusCode::BAD_REQUEST, "InvalidQuery", detail)
