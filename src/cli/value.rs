@@ -9,6 +9,8 @@ use axum::http::Uri;
 use reveille_crds::key::is_label;
 use reveille_crds::subject;
 
+/// Less is no time that anything over a network takes; who writes it means something else.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// Nobody waits longer, and no clock overflows.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -61,6 +63,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
                 .map_err(|_| format!("{text:?} is negative; write for example 300s"))?
         }
     };
+    if told > Duration::ZERO && told < SHORTEST {
+        return Err(format!(
+            "{text:?} is less than a millisecond; write for example 300s, 5m or 500ms"
+        ));
+    }
     if told > LONGEST {
         return Err(format!(
             "{text:?} is longer than a year; write for example 24h"
@@ -220,6 +227,15 @@ mod tests {
                 .unwrap_err()
                 .contains("a year")
         );
+        assert_eq!(duration("1ms"), Ok(Duration::from_millis(1)));
+        for nonsense in ["1ns", "999us", "0.0005s"] {
+            for read in [duration, timeout] {
+                assert!(
+                    read(nonsense).unwrap_err().contains("a millisecond"),
+                    "{nonsense}"
+                );
+            }
+        }
         assert!(timeout("0s").unwrap_err().contains("for example"));
         assert_eq!(timeout("1s"), Ok(Duration::from_secs(1)));
     }
