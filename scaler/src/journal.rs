@@ -135,15 +135,20 @@ impl Journal {
             start,
             ready,
             parked,
+            answers,
         } = *woke;
         let phases = [decide, start, ready, woke.total()];
         let [decide_ms, start_ms, ready_ms, total_ms] = phases.map(tenths);
         let [decide, start, ready, total] = phases.map(milliseconds);
         let why = caused(cause, parked);
+        let (did, yet) = match answers {
+            true => ("woke", ""),
+            false => ("started", "; nobody has connected to it yet"),
+        };
         info!(
             event = "woke", sandbox = %key, epoch, cause = cause.as_str(), parked,
             decide_ms, start_ms, ready_ms, total_ms,
-            "woke {key} for {why} in {total} ms (decide {decide}, start {start}, ready {ready})"
+            "{did} {key} for {why} in {total} ms (decide {decide}, start {start}, ready {ready}){yet}"
         );
         self.publish(Happening::Woke(cloudevent::Woke {
             key: key.clone(),

@@ -213,6 +213,8 @@ pub struct Woke {
     pub ready: Duration,
     /// Most requests parked meanwhile.
     pub parked: u32,
+    /// It is known to take connections; else it runs, and nobody has tried.
+    pub answers: bool,
 }
 
 impl Woke {

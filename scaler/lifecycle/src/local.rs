@@ -22,6 +22,7 @@ pub(crate) mod environment;
 mod expand;
 mod group;
 mod journal;
+mod listening;
 mod logs;
 mod machine;
 mod mounts;

@@ -86,8 +86,13 @@ fn event(note: &Note) -> Option<(Severity, (&'static str, &'static str), String)
             let [decide, start, ready, total] =
                 [woke.decide, woke.start, woke.ready, woke.total()].map(milliseconds);
             let (cause, parked) = (woke.cause.as_str(), woke.parked);
+            let did = if woke.answers {
+                "Woke"
+            } else {
+                "Started, and not connected to yet,"
+            };
             let text = format!(
-                "Woke in {total} ms: decide {decide}, start {start}, ready {ready}; cause {cause}, {parked} parked"
+                "{did} in {total} ms: decide {decide}, start {start}, ready {ready}; cause {cause}, {parked} parked"
             );
             (Severity::Normal, ("Woke", "Wake"), text)
         }

@@ -96,7 +96,7 @@ impl Sandbox {
         } else if self.pod(now).is_some_and(|present| present.uid == *pod)
             && let Some(attempt) = self.unproven.take()
         {
-            self.note_woke(&attempt, now);
+            self.note_woke(&attempt, true, now);
         }
     }
 

@@ -174,22 +174,22 @@ impl Sandbox {
         self.drains_off = 0;
         self.drain_after = None;
         self.ledger.touch(now);
-        let proven = |pod: &PodView| {
-            pod.proven_by_ready || self.answered.as_ref() == Some(&pod.uid) || attempt.parked == 0
-        };
-        if self.pod(now).is_some_and(proven) {
-            self.note_woke(&attempt, now);
+        let answers =
+            |pod: &PodView| pod.proven_by_ready || self.answered.as_ref() == Some(&pod.uid);
+        let answers = self.pod(now).is_some_and(answers);
+        if answers || attempt.parked == 0 {
+            self.note_woke(&attempt, answers, now);
         } else {
             // Whoever waited for it has left before anything listened.
             self.unproven = Some(attempt);
         }
     }
 
-    pub(super) fn note_woke(&mut self, attempt: &Attempt, now: Instant) {
+    pub(super) fn note_woke(&mut self, attempt: &Attempt, answers: bool, now: Instant) {
         if !attempt.is_ours(&self.view) {
             return;
         }
-        let woke = attempt.woke(now);
+        let woke = attempt.woke(answers, now);
         self.woke = Some(Box::new((now, woke)));
         self.acts.push(Act::Note(Note::Woke(woke)));
     }

@@ -144,7 +144,7 @@ impl Attempt {
 
     /// Its phases, if it is ready `now`.
     #[must_use]
-    pub fn woke(&self, now: Instant) -> Woke {
+    pub fn woke(&self, answers: bool, now: Instant) -> Woke {
         let begun = self.begun.unwrap_or(now);
         let addressed = self.addressed.unwrap_or(now).max(begun);
         Woke {
@@ -153,6 +153,7 @@ impl Attempt {
             start: addressed.saturating_duration_since(begun),
             ready: now.saturating_duration_since(addressed),
             parked: self.parked,
+            answers,
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, Slot};
 use super::container::{Ended, Probes, Restart, Runner};
 use super::environment::{HOST, Identity, PortMap, Surroundings, declared_ports};
+use super::listening;
 use super::logs::Log;
 use super::machine::Machine;
 use super::mounts::Mounts;
@@ -107,7 +108,17 @@ impl Pod {
             self.live(board, &prepared, &init, &main).await;
             done.cancel();
         };
-        tokio::join!(keep_place, live);
+        let sandbox = self.name();
+        let listens = async {
+            let told = async {
+                board.first_ready().cancelled().await;
+                if self.address == Address::Shared {
+                    listening::watch(&sandbox, &prepared.map).await;
+                }
+            };
+            done.run_until_cancelled(told).await;
+        };
+        tokio::join!(keep_place, listens, live);
         drop((init, main));
         self.machine.strays.end(&self.identity.uid).await;
         prepared.record.remove();
