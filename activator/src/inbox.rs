@@ -14,6 +14,7 @@ use reveille_crds::message::{Drain, DrainReply, Outcome, OutcomeKind, ToActivato
 use tokio::sync::mpsc;
 
 use crate::directory::Directory;
+use crate::looks::Looks;
 use crate::metrics::{DrainLabel, Metrics};
 
 /// A gate is never held closed longer than this, whatever a message says.
@@ -27,6 +28,7 @@ pub(crate) struct Inbox {
     pub(crate) to_scaler: mpsc::Sender<ToScaler>,
     /// Set when a full report is asked for.
     pub(crate) full_report: Arc<AtomicBool>,
+    pub(crate) looks: Looks,
     pub(crate) metrics: Metrics,
 }
 
@@ -35,6 +37,7 @@ impl Inbox {
         while let Some(message) = from_scaler.recv().await {
             match message {
                 ToActivator::Sync => self.full_report.store(true, Ordering::Relaxed),
+                ToActivator::Look(number) => self.looks.ask(number),
                 ToActivator::Drain(drain) => self.drain(drain),
                 ToActivator::Outcome(outcome) => self.outcome(outcome),
             }

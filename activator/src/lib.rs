@@ -25,6 +25,7 @@ mod front;
 mod grpc;
 mod headers;
 mod inbox;
+mod looks;
 mod naming;
 mod pages;
 mod parking;
@@ -60,6 +61,7 @@ pub use crate::metrics::Metrics;
 use crate::directory::{Directory, Projector};
 use crate::fallback::Fallback;
 use crate::inbox::Inbox;
+use crate::looks::Looks;
 use crate::parking::Parking;
 use crate::report::Reporter;
 use crate::upstream::Upstream;
@@ -152,6 +154,7 @@ pub(crate) fn assemble(
     } = carrier;
     let incarnation = uuid::Uuid::new_v4().to_string();
     let full_report = Arc::new(AtomicBool::new(false));
+    let looks = Looks::default();
     let directory = Arc::new(Directory::new());
     let wakes = Arc::new(Wakes {
         activator: config.name.clone(),
@@ -167,6 +170,7 @@ pub(crate) fn assemble(
         directory: Arc::clone(&directory),
         to_scaler: to_scaler.clone(),
         full_report: Arc::clone(&full_report),
+        looks: looks.clone(),
         metrics: metrics.clone(),
     };
     let reporter = Reporter {
@@ -177,6 +181,7 @@ pub(crate) fn assemble(
         to_scaler,
         link,
         full_report,
+        looks,
         metrics: metrics.clone(),
     };
     let upstream = Arc::new(Upstream::new(metrics.upstream_connections.clone()));

@@ -1,4 +1,4 @@
-//! Activity reports: once an interval, even when there is nothing to say.
+//! Activity reports: once an interval, even when there is nothing to say, and at once when somebody looks.
 //!
 //! No news is not idle, so silence of this task keeps sandboxes awake. A report that could not be handed
 //! to the carrier, and the time while it was down, are made up for by a full one.
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::directory::Directory;
+use crate::looks::Looks;
 use crate::metrics::Metrics;
 
 /// Most encoded bytes of entries in one report: half of what a NATS server takes in one message.
@@ -34,6 +35,7 @@ pub(crate) struct Reporter {
     pub(crate) link: watch::Receiver<bool>,
     /// Set when a full report is asked for.
     pub(crate) full_report: Arc<AtomicBool>,
+    pub(crate) looks: Looks,
     pub(crate) metrics: Metrics,
 }
 
@@ -49,12 +51,13 @@ impl Reporter {
                 // have been down and up again by now, and what was on its way then is lost.
                 biased;
                 Ok(()) = self.link.changed() => reports.ask_full(),
+                () = self.looks.asked() => {}
                 _ = ticks.tick() => {}
             }
             let is_up = *self.link.borrow_and_update();
             if !is_up {
                 // The full report to come is over all slots; a list for nobody would keep the deleted ones.
-                drop(self.directory.take_dirty());
+                drop((self.directory.take_dirty(), self.looks.take()));
                 reports.ask_full();
                 continue;
             }
@@ -69,6 +72,7 @@ impl Reporter {
 
     /// Sends one report, in several messages if need be. False if the carrier did not take it all.
     async fn report(&self, reports: &mut Reports) -> bool {
+        let mut answers = self.looks.take();
         let changed = self.directory.take_dirty();
         let slots = if reports.is_full_due() {
             self.directory.slots()
@@ -91,6 +95,10 @@ impl Reporter {
                 sequence: stamp.sequence,
                 full: stamp.full,
                 sandboxes: entries.by_ref().take(count).collect(),
+                answers: match entries.len() {
+                    0 => std::mem::take(&mut answers),
+                    _ => Vec::new(),
+                },
             });
             self.metrics.reports.inc();
             if self

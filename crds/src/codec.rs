@@ -3,8 +3,8 @@
 //! The subject says which message it is and which version; a payload that speaks of another sandbox or
 //! activator than its subject is refused, since a broker's permissions are granted by subject.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::SandboxKey;
 use crate::message::{Activity, Drain, DrainReply, Outcome, Ready, ToActivator, ToScaler, Wake};
@@ -41,6 +41,14 @@ pub enum CodecError {
         /// What the payload names.
         payload: String,
     },
+}
+
+/// What is asked of all activators: a full report, unless it is a look. Who does not know of looks yet sends
+/// a full report, which is more than was asked for.
+#[derive(Default, Serialize, Deserialize)]
+struct Asked {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    look: Option<u64>,
 }
 
 impl ToScaler {
@@ -93,7 +101,8 @@ impl ToActivator {
     /// If the payload is over [`MAX_PAYLOAD`].
     pub fn encode(&self) -> Result<(String, Vec<u8>), CodecError> {
         match self {
-            Self::Sync => Ok((subject::SYNC.to_owned(), b"{}".to_vec())),
+            Self::Sync => payload(subject::SYNC.to_owned(), &Asked::default()),
+            Self::Look(look) => payload(subject::SYNC.to_owned(), &Asked { look: Some(*look) }),
             Self::Drain(drain) => payload(subject::drain(&drain.key), drain),
             Self::Outcome(outcome) => payload(subject::outcome(&outcome.key), outcome),
         }
@@ -105,7 +114,10 @@ impl ToActivator {
     /// If it is none, is of another version, is too large, or contradicts its subject.
     pub fn decode(subject: &str, bytes: &[u8]) -> Result<Self, CodecError> {
         match subject.parse()? {
-            Subject::Sync => Ok(Self::Sync),
+            Subject::Sync => {
+                let asked: Asked = read(subject, bytes)?;
+                Ok(asked.look.map_or(Self::Sync, Self::Look))
+            }
             Subject::Drain(key) => {
                 about(&key, subject, bytes, |drain: &Drain| &drain.key).map(Self::Drain)
             }

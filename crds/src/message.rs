@@ -30,6 +30,8 @@ pub enum ToScaler {
 pub enum ToActivator {
     /// Send a full report.
     Sync,
+    /// Report at once what has changed, and name this number: somebody wants to know what is.
+    Look(u64),
     /// Stop sending to this sandbox, if nothing is in flight.
     Drain(Drain),
     /// How a wake goes, or that a drain is off.
@@ -117,6 +119,9 @@ pub struct Activity {
     /// The keys whose state changed since the last report, or all that are not quiet.
     #[serde(default)]
     pub sandboxes: Vec<SandboxActivity>,
+    /// Of each [`ToActivator::Look`] that this report comes after; with its last part, where it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<u64>,
 }
 
 /// One sandbox as one activator saw it.

@@ -8,6 +8,7 @@ mod doing;
 mod entry;
 mod hearing;
 mod listing;
+mod looking;
 mod marks;
 mod mistakes;
 mod records;
@@ -37,6 +38,7 @@ use tracing::{debug, info};
 
 use self::doing::{Done, Job};
 use self::entry::Entry;
+use self::looking::Look;
 use self::marks::Marks;
 use self::records::Records;
 pub(crate) use self::telling::flapping;
@@ -72,6 +74,9 @@ pub(crate) struct Fleet {
     /// Agents to be asked whether they are busy; at most one entry per awake sandbox.
     to_ask: VecDeque<(SandboxKey, Arc<str>)>,
     outbox: VecDeque<ToActivator>,
+    /// Answers of the API that wait for a report, in the order in which their time is over.
+    looks: VecDeque<Look>,
+    look_number: u64,
     synced_at: Option<Instant>,
     tallies: Tallies,
     /// Records of released claims that are to be removed one day.
@@ -119,6 +124,8 @@ impl Fleet {
             marks: Marks::default(),
             to_ask: VecDeque::new(),
             outbox: VecDeque::new(),
+            looks: VecDeque::new(),
+            look_number: uuid::Uuid::new_v4().as_u64_pair().0,
             synced_at: None,
             tallies: Tallies::default(),
             records: Records::default(),
@@ -278,16 +285,16 @@ impl Fleet {
         let write = write.filter(|_| self.may_write());
         let silence = self.roster.lapses_at(now());
         let reports = self.overlooked.due();
-        [timer, write, silence, reports, self.upkeep_due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let looks = self.looks_due();
+        let all = [timer, write, silence, reports, looks, self.upkeep_due()];
+        all.into_iter().flatten().min()
     }
 
     /// Fires one timer that is due; the loop comes back for the next.
     fn fire(&mut self) {
         let now = now();
         self.look_at_silence();
+        self.stop_looking(now);
         if self.overlooked.take(now) {
             self.ask_reports(now);
         }

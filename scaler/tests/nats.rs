@@ -133,6 +133,7 @@ fn activity(sequence: u64) -> Activity {
         sequence,
         full: true,
         sandboxes: Vec::new(),
+        answers: Vec::new(),
     }
 }
 

@@ -135,3 +135,29 @@ async fn ten_thousand_active_sandboxes_fit_into_messages_that_a_carrier_takes() 
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_is_told_at_once_and_which_questions_that_answers() {
+    let mut world = World::asleep();
+    world.awake("bob", 1);
+    world.report().await;
+    let start = tokio::time::Instant::now();
+    let busy = world.slot("bob").begin();
+    world.to_activator.send(ToActivator::Look(7)).await.unwrap();
+    let report = world.report().await;
+    assert_eq!(
+        (said(&report), &*report.answers),
+        (vec![("bob", 1, 0, 0)], &[7][..])
+    );
+    drop(busy);
+    world.to_activator.send(ToActivator::Look(8)).await.unwrap();
+    world.to_activator.send(ToActivator::Look(9)).await.unwrap();
+    let report = world.report().await;
+    assert_eq!(said(&report), [("bob", 0, 0, 0)]);
+    let mut answers = report.answers;
+    while answers.len() < 2 {
+        answers.extend(world.report().await.answers);
+    }
+    assert_eq!(answers, [8, 9]);
+    assert!(start.elapsed().as_millis() < 1000, "no report was due");
+}

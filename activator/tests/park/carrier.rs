@@ -129,6 +129,7 @@ async fn messages_travel_both_ways() {
         sequence: 1,
         full: true,
         sandboxes: Vec::new(),
+        answers: Vec::new(),
     });
     let reply = ToScaler::Drained(DrainReply {
         key: key(),

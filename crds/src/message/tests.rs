@@ -46,6 +46,7 @@ fn to_scaler() -> Vec<ToScaler> {
             sequence: 9,
             full: true,
             sandboxes: vec![seen, quiet],
+            answers: Vec::new(),
         }),
         ToScaler::Drained(DrainReply {
             key: key(),
@@ -68,6 +69,7 @@ fn to_activator() -> Vec<ToActivator> {
     let (reason, message) = ("Held".to_owned(), "held asleep by an operator".to_owned());
     vec![
         ToActivator::Sync,
+        ToActivator::Look(u64::MAX),
         ToActivator::Drain(Drain {
             key: key(),
             epoch: 4,
@@ -279,6 +281,7 @@ fn an_activator_that_is_no_token_cannot_send() {
         sequence: 1,
         full: false,
         sandboxes: Vec::new(),
+        answers: Vec::new(),
     };
     assert!(matches!(
         ToScaler::Activity(report).encode(),
@@ -303,6 +306,7 @@ fn ten_thousand_busy_sandboxes_fit_one_report() {
         sequence: 1,
         full: true,
         sandboxes,
+        answers: Vec::new(),
     };
     let (_, payload) = ToScaler::Activity(report).encode().unwrap();
     assert!(payload.len() < MAX_PAYLOAD, "{}", payload.len());

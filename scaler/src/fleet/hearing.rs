@@ -92,6 +92,7 @@ impl Fleet {
         for key in &touched {
             self.touch(key);
         }
+        self.looked(&from, &activity.answers);
     }
 
     fn hear_reply(&mut self, reply: &DrainReply) {
@@ -116,8 +117,7 @@ impl Fleet {
     /// Serves a request of the API. A caller that left is no error.
     pub(super) fn serve(&mut self, request: Request) {
         match request {
-            Request::List { list, reply } => drop(reply.send(self.list(&list))),
-            Request::Get { key, reply } => drop(reply.send(self.get(&key))),
+            Request::List { .. } | Request::Get { .. } => self.look(request),
             Request::Command {
                 key,
                 command,

@@ -209,6 +209,14 @@ async fn activator(
             biased;
             message = from_scaler.recv() => match message {
                 Some(ToActivator::Sync) => full = true,
+                Some(ToActivator::Look(number)) => {
+                    sequence += 1;
+                    let report = Activity {
+                        activator: name.to_string(), incarnation: "i".into(), sequence,
+                        full: std::mem::take(&mut full), sandboxes: Vec::new(), answers: vec![number],
+                    };
+                    if to_scaler.send(ToScaler::Activity(report)).await.is_err() { return }
+                }
                 Some(ToActivator::Drain(drain)) => {
                     let reply = DrainReply {
                         key: drain.key, activator: name.to_string(), incarnation: "i".into(),
@@ -223,7 +231,7 @@ async fn activator(
                 sequence += 1;
                 let report = Activity {
                     activator: name.to_string(), incarnation: "i".into(), sequence,
-                    full: std::mem::take(&mut full), sandboxes: Vec::new(),
+                    full: std::mem::take(&mut full), sandboxes: Vec::new(), answers: Vec::new(),
                 };
                 if to_scaler.send(ToScaler::Activity(report)).await.is_err() { return }
             }

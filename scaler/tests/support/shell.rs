@@ -265,6 +265,13 @@ async fn activator(
             biased;
             message = from_scaler.recv() => match message {
                 Some(ToActivator::Sync) => full = true,
+                Some(ToActivator::Look(_)) if silent.load(Ordering::Relaxed) => {}
+                Some(ToActivator::Look(number)) => {
+                    sequence += 1;
+                    full = false;
+                    let report = report(sequence, true, &under_way, vec![number]);
+                    if to_scaler.send(ToScaler::Activity(report)).await.is_err() { return }
+                }
                 Some(ToActivator::Drain(drain)) => {
                     let reply = DrainReply {
                         key: drain.key, activator: "standalone".into(), incarnation: "i".into(), nonce: drain.nonce,
@@ -278,14 +285,30 @@ async fn activator(
             _ = beat.tick() => {
                 if silent.load(Ordering::Relaxed) { continue }
                 sequence += 1;
-                let full = std::mem::take(&mut full);
-                let sandboxes = if full { under_way.lock().unwrap().clone() } else { Vec::new() };
-                let report = Activity {
-                    activator: "standalone".into(), incarnation: "i".into(), sequence, full, sandboxes,
-                };
+                let report = report(sequence, std::mem::take(&mut full), &under_way, Vec::new());
                 if to_scaler.send(ToScaler::Activity(report)).await.is_err() { return }
             }
         }
+    }
+}
+
+fn report(
+    sequence: u64,
+    full: bool,
+    under_way: &Mutex<Vec<SandboxActivity>>,
+    answers: Vec<u64>,
+) -> Activity {
+    let sandboxes = match full {
+        true => under_way.lock().unwrap().clone(),
+        false => Vec::new(),
+    };
+    Activity {
+        activator: "standalone".into(),
+        incarnation: "i".into(),
+        sequence,
+        full,
+        sandboxes,
+        answers,
     }
 }
 
