@@ -11,7 +11,7 @@ use super::latency::Latency;
 use super::{EndingLabels, ReasonLabels};
 
 /// All that [`crate::error::Error::kind`] says.
-pub(super) const KINDS: [&str; 29] = [
+pub(super) const KINDS: [&str; 30] = [
     "Malformed",
     "Framing",
     "TooManyFields",
@@ -31,6 +31,7 @@ pub(super) const KINDS: [&str; 29] = [
     "Exhausted",
     "ShuttingDown",
     "ClientGone",
+    "WakeDelayed",
     "LotFull",
     "ActivatorFull",
     "Throttled",
