@@ -2,6 +2,7 @@
 //!
 //! It fails awake: without an Undrain, and without a sleep that is seen, it opens by itself.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,9 @@ pub struct Gate {
     /// At most [`MOST_CLOSINGS`].
     closings: Vec<Closing>,
     /// The last drain called off: the question may arrive after its own Undrain.
-    called_off: Option<u64>,
+    called_off: Option<NonZeroU64>,
+    /// The last drain that was settled: the question may arrive once more after that.
+    settled: Option<NonZeroU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +74,8 @@ impl Closing {
 
 impl Gate {
     /// Answers a drain and closes the gate if nothing speaks against it. A doubled question gets the same answer
-    /// and does not lengthen the hold; an order is told again and again, and each time for how long from then on.
+    /// and does not lengthen the hold, nor does it close the gate anew once it is settled; an order is told again and
+    /// again, and each time for how long from then on.
     /// `epoch` and `uid` are those of the present view.
     pub fn drain(
         &mut self,
@@ -81,7 +85,11 @@ impl Gate {
         now: Instant,
     ) -> DrainAnswer {
         self.expire(now);
-        if is_busy || drain.epoch < epoch || self.called_off == Some(drain.nonce) {
+        let is_over = [self.called_off, self.settled]
+            .iter()
+            .flatten()
+            .any(|over| over.get() == drain.nonce);
+        if is_busy || drain.epoch < epoch || is_over {
             return DrainAnswer::Busy;
         }
         let mut known = self.closings.iter_mut();
@@ -110,14 +118,22 @@ impl Gate {
 
     /// The sleep of that nonce is off.
     pub fn undrain(&mut self, nonce: u64) {
-        self.called_off = Some(nonce);
+        self.called_off = NonZeroU64::new(nonce);
         self.keep(|closing| closing.nonce != nonce);
     }
 
     /// The target is seen at `epoch`, with the Sandbox `uid`: a later epoch, or anything else after what was
     /// drained, means that the question has been settled.
     pub fn observe(&mut self, epoch: u64, uid: Option<&Arc<str>>) {
-        self.keep(|closing| !closing.is_settled(epoch, uid));
+        let mut settled = self.settled;
+        self.keep(|closing| {
+            let is_settled = closing.is_settled(epoch, uid);
+            if is_settled {
+                settled = NonZeroU64::new(closing.nonce);
+            }
+            !is_settled
+        });
+        self.settled = settled;
     }
 
     /// Lets go of closings whose hold is over.
@@ -335,5 +351,35 @@ mod tests {
         assert!(!gate.is_open(now));
         gate.observe(0, Some(&after));
         assert!(gate.is_open(now));
+    }
+
+    #[test]
+    fn a_doubled_question_does_not_close_a_gate_whose_target_was_put_to_sleep_by_it_and_is_awake_again()
+     {
+        let now = any_instant();
+        let (before, after): (Arc<str>, Arc<str>) = ("before".into(), "after".into());
+        // A claim was released and bound again: the Sandbox that stands for it now counts from zero, too.
+        let question = |nonce| Drain {
+            uid: Some(Arc::clone(&before)),
+            ..drain(nonce, 0)
+        };
+        let mut gate = Gate::default();
+        gate.drain(question(1), (0, Some(&before)), false, now);
+        gate.observe(1, None);
+        gate.observe(0, Some(&after));
+        for order in [false, true] {
+            let doubled = Drain {
+                order,
+                ..question(1)
+            };
+            let answer = gate.drain(doubled, (0, Some(&after)), false, now);
+            assert_eq!(answer, DrainAnswer::Busy);
+            assert!(gate.is_open(now));
+        }
+        gate.undrain(3);
+        gate.drain(question(1), (0, Some(&after)), false, now);
+        assert!(gate.is_open(now), "what was called off since is another");
+        gate.drain(question(2), (0, Some(&after)), false, now);
+        assert!(!gate.is_open(now), "the watch may be behind a new question");
     }
 }
