@@ -175,6 +175,9 @@ impl World {
                 // A doubled question may shorten the hold and not lengthen it, nor does a later Busy open the gate.
                 slot.drained.retain(|known| now < known.until);
                 let until = now + hold;
+                if order {
+                    slot.ordered = Some((nonce, until));
+                }
                 let mut known = slot.drained.iter_mut();
                 let known = known.find(|known| known.nonce == nonce);
                 if let Some(known) = known {

@@ -87,15 +87,18 @@ pub(crate) enum Change {
 impl Change {
     /// Kinds are watched by streams of their own: order holds within a stream, not between them.
     pub(crate) const STREAMS: usize = 5;
+    /// The streams of Sandboxes, and of what is remembered of released claims.
+    pub(crate) const SANDBOXES: usize = 0;
+    pub(crate) const MEMORIES: usize = 4;
 
     /// The stream it belongs to.
     pub(crate) const fn stream(&self) -> usize {
         match self {
-            Self::Sandbox(..) => 0,
+            Self::Sandbox(..) => Self::SANDBOXES,
             Self::Claim(..) => 1,
             Self::Pod(..) => 2,
             Self::Policy(..) => 3,
-            Self::Released(..) => 4,
+            Self::Released(..) => Self::MEMORIES,
         }
     }
 

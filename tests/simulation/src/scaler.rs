@@ -352,8 +352,12 @@ impl World {
                 self.sim.coverage.woke += 1;
                 let wakes = self.needs.get(name).map_or(0, |need| need.wakes);
                 let told = self.woke.insert((Arc::clone(name), uid, epoch), wakes);
-                // A replaced object begins its epochs anew, and a watch may be a wake behind.
-                if told == Some(wakes) && !self.replaced.contains_key(name) {
+                // A replaced object begins its epochs anew. And the Sandbox of a claim that was bound again does,
+                // which its watch may show later than the claim.
+                let target = self.sim.plan.target(name);
+                let is_bound = target.is_some_and(|target| target.claim);
+                let is_again = told.is_some_and(|before| !is_bound || before == wakes);
+                if is_again && !self.replaced.contains_key(name) {
                     self.facts.told_twice.push((Arc::clone(name), epoch));
                 }
             }

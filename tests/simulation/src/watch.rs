@@ -29,8 +29,8 @@ pub(crate) struct Streams {
     connected: [bool; Change::STREAMS],
     /// Since when a stream tells nothing, until it has listed anew.
     silent: [Option<Instant>; Change::STREAMS],
-    /// When a stream last listed.
-    mended: Instant,
+    /// When each stream last listed.
+    mended: [Instant; Change::STREAMS],
     /// When all first lists will have been told.
     synced: Option<Instant>,
 }
@@ -59,7 +59,7 @@ impl Streams {
             broke: [0; Change::STREAMS],
             connected: [false; Change::STREAMS],
             silent: [None; Change::STREAMS],
-            mended: now,
+            mended: [now; Change::STREAMS],
             synced: None,
         }
     }
@@ -69,9 +69,9 @@ impl Streams {
         self.synced.is_some_and(|at| now >= at)
     }
 
-    /// Whether all streams have told all they have to tell, and had by `since`.
-    pub(crate) fn is_whole_since(&self, since: Instant) -> bool {
-        self.silent_since().is_none() && self.mended <= since
+    /// Whether something that happened after `since` may be unknown because this stream was broken then.
+    pub(crate) fn has_gap_since(&self, stream: usize, since: Instant) -> bool {
+        self.silent[stream].is_some() || self.mended[stream] > since
     }
 
     /// Since when some stream tells nothing.
@@ -143,7 +143,7 @@ impl World {
             News::One(change) => self.changed(node, change),
             News::All(stream, there) => {
                 streams.silent[stream] = None;
-                streams.mended = now;
+                streams.mended[stream] = now;
                 let there = there.of(stream);
                 let vanished = self.cache(node).of(stream).into_iter();
                 let vanished =

@@ -66,6 +66,8 @@ pub(crate) struct World {
     /// Drains (nonce) whose sleep was written, and orders that were called off: since when nothing needs their
     /// gates.
     pub(crate) settled: BTreeMap<u64, Instant>,
+    /// Drains (nonce) whose scaler died: when it did.
+    pub(crate) left_alone: BTreeMap<u64, Instant>,
     /// Wakes that were told to users: target, Sandbox and epoch; and how many had been done by then.
     pub(crate) woke: BTreeMap<(Name, Option<Uid>, u64), u32>,
     /// What the step at hand did.
@@ -110,6 +112,7 @@ impl World {
             orders: BTreeMap::new(),
             last_drains: BTreeMap::new(),
             settled: BTreeMap::new(),
+            left_alone: BTreeMap::new(),
             woke: BTreeMap::new(),
             facts: Facts::default(),
             last: Vec::new(),

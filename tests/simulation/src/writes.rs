@@ -313,8 +313,13 @@ impl World {
         standing: Option<Arc<Sandbox>>,
         result: Result<u64, Refusal>,
     ) {
+        let is_delete = matches!(pending.stage, Stage::Delete { .. });
+        let by_hand = standing
+            .as_ref()
+            .filter(|_| is_delete)
+            .is_some_and(|it| it.releasing.is_some() && it.mode == Mode::Running);
         if result.is_ok() {
-            self.note_written(&pending);
+            self.note_written(&pending, by_hand);
         } else if pending.write.wakes() {
             self.sim.coverage.wakes_fenced += 1;
         } else {
@@ -334,9 +339,7 @@ impl World {
             before,
             hold: standing.as_ref().and_then(|sandbox| sandbox.hold),
             busy_until: standing.as_ref().and_then(|sandbox| sandbox.busy_until),
-            by_hand: standing.as_ref().is_some_and(|sandbox| {
-                sandbox.releasing.is_some() && sandbox.mode == Mode::Running
-            }),
+            by_hand,
             bound: standing.map(|sandbox| Arc::clone(&sandbox.uid)),
             later,
             result,

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) waiting_since: Option<Instant>,
     pub(crate) unanswered: usize,
     pub(crate) drained: Vec<Drained>,
+    /// The order that was last heard (nonce), and until when it holds the gate.
+    pub(crate) ordered: Option<(u64, Instant)>,
 }
 
 /// An answer to a drain: Drained.
@@ -52,6 +54,7 @@ impl Slot {
             waiting_since: None,
             unanswered: 0,
             drained: Vec::new(),
+            ordered: None,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Invariant of the gates that drains close: 21.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reveille_activator_core::view::State;
+use reveille_scaler_core::sandbox::Rules;
 
+use crate::sim::Node;
 use crate::world::World;
 
 /// After the storm the carrier is whole; an order that was called off is told of again within a second, and a
@@ -24,11 +26,11 @@ pub(super) fn gates_open(world: &World) -> Result<(), String> {
                 continue;
             }
             let mut closed = slot.drained.iter().filter(|drained| now < drained.until);
-            let settled = |nonce: &u64| world.settled.get(nonce);
             let mut last = None;
             let all = closed.all(|drained| {
-                last = last.max(settled(&drained.nonce).copied());
-                settled(&drained.nonce).is_some()
+                let settled = settled(world, activator.node, drained.nonce);
+                last = last.max(settled);
+                settled.is_some()
             });
             if let Some(last) = last.filter(|at| all && now > *at + HEARD) {
                 let late = now - last;
@@ -40,4 +42,16 @@ pub(super) fn gates_open(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Since when that drain needs no gate of this activator. Who was suspended reads the last word of a scaler that
+/// has died when it goes on, and holds its gate from then.
+fn settled(world: &World, activator: Node, nonce: u64) -> Option<Instant> {
+    let left_alone = || {
+        let died = world.left_alone.get(&nonce)?;
+        let went_on = world.paused.get(&(activator.kind, activator.index));
+        let read = went_on.map_or(*died, |at| *died.max(at));
+        Some(read + Rules::default().drain_hold)
+    };
+    left_alone().or_else(|| world.settled.get(&nonce).copied())
 }

@@ -27,8 +27,11 @@ pub(super) fn claim_kept(world: &World) -> Result<(), String> {
     for (index, name) in &world.facts.dropped {
         let is_claim = plan.target(name).is_some_and(|target| target.claim);
         let streams = &world.activators[*index].streams;
-        // Of a release that it has not seen it knows only that the claim is gone.
-        let is_whole = streams.is_whole_since(world.sim.now() - APART * 2);
+        // Where the memory came and went while its stream was broken, only the claim is known to be gone: it is
+        // told of that up to `APART` after the delete, before which the memory was there, and holds it for as long.
+        let gone = world.sim.now() - APART * 2;
+        let is_whole =
+            streams.silent_since().is_none() && !streams.has_gap_since(Change::MEMORIES, gone);
         if is_claim && is_whole && plan.watch.lag < APART {
             return Err(format!("activator-{index} took {name} for gone"));
         }

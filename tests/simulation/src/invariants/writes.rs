@@ -9,7 +9,7 @@ use reveille_scaler_core::view::{Hold, Mode};
 
 use crate::api::Write;
 use crate::cluster::Fate;
-use crate::objects::Name;
+use crate::objects::{Change, Name};
 use crate::requests::Request;
 use crate::sim::NodeKind;
 use crate::trouble::NOTICED;
@@ -139,6 +139,12 @@ fn cut_short(world: &World, applied: &Applied) -> Option<Duration> {
         .woken
         .filter(|at| need.pod_lost.is_none_or(|lost| lost < *at));
     let woken = woken.filter(|_| is_taken_back && is_mode)?;
+    // An epoch that began anew and was reached once more, all in a gap of its writer's watch, is the old one to it.
+    let replaced = world.replaced.get(target);
+    let streams = &world.scalers[applied.pending.by.index].streams;
+    if replaced.is_some_and(|at| *at < woken) && streams.has_gap_since(Change::SANDBOXES, woken) {
+        return None;
+    }
     let policy = world.api.objects().policies.get(target);
     let progress = policy.map_or_else(
         || Rules::default().unmanaged_progress_deadline,

@@ -45,6 +45,12 @@ impl Plan {
             }
             Mutant::Impatient => (self.pods.slow, self.calm) = (0.5, false),
             Mutant::LostSleepLeft => self.writes.hold = 0.5,
+            // Harmless but to what begins between the drain and the delete: a lease, or an activator.
+            Mutant::SandboxLeftAwake => {
+                self.bind_all();
+                (self.calm, self.writes.delay) = (false, Duration::from_millis(300));
+                self.trouble.activator_crash = Some(Duration::from_secs(4));
+            }
             Mutant::ReleaseUnfenced | Mutant::CollectUntouched if self.pool > 0 => {
                 self.trouble.pause = often;
                 self.trouble.operator = often;

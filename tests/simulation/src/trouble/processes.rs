@@ -62,10 +62,10 @@ impl World {
         scaler.is_up = false;
         scaler.machines.clear();
         // It tells nothing any more: what its orders closed opens by itself.
-        let opens = self.sim.now() + Rules::default().drain_hold;
+        let now = self.sim.now();
         let theirs = self.orders.iter().filter(|((by, _), _)| *by == index);
         for (_, (nonce, _)) in theirs {
-            self.settled.insert(*nonce, opens);
+            self.left_alone.insert(*nonce, now);
         }
         self.restart(NodeKind::Scaler, index);
     }

@@ -7,6 +7,7 @@ use reveille_scaler_core::act::SleepReason;
 use reveille_scaler_core::view::Mode;
 
 use super::World;
+use crate::activator::Slot;
 use crate::api::Write;
 use crate::claims::Stage;
 use crate::exchange::stream::Stream;
@@ -99,7 +100,7 @@ impl World {
     }
 
     /// What a scaler wrote is done.
-    pub(crate) fn note_written(&mut self, pending: &Pending) {
+    pub(crate) fn note_written(&mut self, pending: &Pending, by_hand: bool) {
         let sandbox = match &pending.write {
             Write::Mode { sandbox, .. } => Some(sandbox),
             Write::Release { .. } | Write::Bind { .. } | Write::Collect { .. } => None,
@@ -136,8 +137,9 @@ impl World {
                 .filter(|(_, owner)| **owner == pending.target);
             let now = self.sim.now();
             let its: Vec<_> = its.map(|(uid, _)| (Arc::clone(uid), now)).collect();
-            // It comes whenever it comes, after all gates have opened.
-            if self.is_loose(pending) || self.is_unheard_order(pending) {
+            // It comes whenever it comes, after all gates have opened; or somebody opened them who woke by hand what
+            // is being released.
+            if by_hand || self.is_loose(pending) || self.is_unheard_order(pending) {
                 return;
             }
             self.asleep.extend(its);
@@ -147,15 +149,19 @@ impl World {
     }
 
     /// Whether it is a sleep by order, which comes after its grace whatever an activator has not heard that was
-    /// suspended or cut off.
+    /// suspended or cut off: never, or so long ago that its gate opens before its watch shows the sleep.
     fn is_unheard_order(&self, pending: &Pending) -> bool {
-        let now = self.sim.now();
-        // Until its watch shows it.
-        let told = now + LONGEST_STALL;
+        let shown = self.sim.now() + LONGEST_STALL;
+        let key = (pending.by.index, Arc::clone(&pending.target));
+        let order = self.orders.get(&key).map(|(nonce, _)| *nonce);
+        let has_heard = |slot: &Slot| {
+            let ordered = slot.ordered.filter(|(nonce, _)| Some(*nonce) == order);
+            ordered.is_some_and(|(_, until)| until > shown)
+        };
         let serving = self.activators.iter().filter(|activator| activator.serves);
         let mut slots = serving.filter_map(|activator| activator.slots.get(&pending.target));
         pending.cause == SleepReason::Held.as_str()
-            && slots.any(|slot| slot.entry.view().is_wanted && !slot.entry.is_gated(told))
+            && slots.any(|slot| slot.entry.view().is_wanted && !has_heard(slot))
     }
 
     /// Remembers which targets are under way.
