@@ -10,16 +10,17 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::proxy::Tally;
 use crate::server::Serving;
 use crate::slot::Activity;
 use crate::stream::{self, Ending, Kind};
-use crate::upstream::Connection;
+use crate::upstream::{Broken, Connection};
 
+mod client;
 mod request;
 
+pub(crate) use client::{FromClient, Inbound, Lost};
 pub(crate) use request::{Progress, RequestBody, Stage};
 
 /// Why a response ends before its time.
@@ -27,7 +28,7 @@ pub(crate) use request::{Progress, RequestBody, Stage};
 pub(crate) enum Cut {
     /// Its sandbox, or the way there.
     #[error(transparent)]
-    Sandbox(#[from] hyper::Error),
+    Sandbox(#[from] Broken),
     /// This side.
     #[error("{0}")]
     Ended(&'static str),
@@ -72,6 +73,11 @@ impl Body {
         }
     }
 
+    /// Whether it was written by this proxy.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.content, Content::Full(_))
+    }
+
     /// The request counts as served until this body has gone.
     pub(crate) fn counted(self, tally: Tally) -> Self {
         Self {
@@ -107,19 +113,19 @@ impl HttpBody for Body {
             Content::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Content::Tracked(body) => body.incoming.size_hint(),
+            Content::Tracked(body) => body.size_hint(),
         }
     }
 }
 
 /// A response body that keeps its sandbox counted as active.
 pub(crate) struct TrackedBody {
-    incoming: Incoming,
     kind: Kind,
     /// The last frame was taken, or the stream failed.
     ended: bool,
+    /// What it comes on; none once it was broken off.
     connection: Option<Connection>,
-    /// It has waited for its sandbox once, and so may for long.
+    /// It did not end with its first piece, and so may last for long.
     is_watched: bool,
     /// Its client takes the end of the connection for that of the answer (HTTP/1.0).
     ends_with_connection: bool,
@@ -129,7 +135,6 @@ pub(crate) struct TrackedBody {
 
 impl TrackedBody {
     pub(crate) fn new(
-        incoming: Incoming,
         kind: Kind,
         activity: Activity,
         serving: Serving,
@@ -137,7 +142,6 @@ impl TrackedBody {
         version: Version,
     ) -> Self {
         Self {
-            incoming,
             kind,
             ended: false,
             connection: Some(connection),
@@ -161,7 +165,7 @@ impl TrackedBody {
         let (reason, is_reset) = match &cut {
             Cut::Sandbox(error) => (
                 "The backend sandbox broke off in the middle of its answer.",
-                is_reset(error),
+                error.is_reset(),
             ),
             Cut::Ended(reason) => (*reason, false),
         };
@@ -198,7 +202,10 @@ impl HttpBody for TrackedBody {
         if let Some(reason) = this.serving.tether().told() {
             return Poll::Ready(this.end(Cut::Ended(reason)));
         }
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+        let Some(connection) = &mut this.connection else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = connection.poll_frame(cx) else {
             this.watch();
             return Poll::Pending;
         };
@@ -216,6 +223,10 @@ impl HttpBody for TrackedBody {
                 {
                     this.activity.pulse().beat();
                 }
+                // Its client may read no further, and this body not be asked again.
+                if !this.is_end_stream() {
+                    this.watch();
+                }
                 Some(Ok(frame))
             }
             // The server cuts the client's connection on an error, so that half an answer never looks whole.
@@ -224,31 +235,28 @@ impl HttpBody for TrackedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        let is_over = |connection: &Connection| connection.is_end_stream();
+        self.ended || self.connection.as_ref().is_none_or(is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let none = || SizeHint::with_exact(0);
+        self.connection
+            .as_ref()
+            .map_or_else(none, Connection::size_hint)
     }
-}
-
-/// The sandbox itself ended the stream, with a code of its own that goes on to the client.
-fn is_reset(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error);
-    cause
-        .and_then(|cause| cause.downcast_ref::<h2::Error>())
-        .is_some_and(|cause| cause.is_reset() && cause.is_remote())
 }
 
 impl Drop for TrackedBody {
     fn drop(&mut self) {
+        let is_over = self.is_end_stream();
         if self.is_watched {
             self.serving.tether().release();
         }
         let connection = self.connection.take();
         // A pod that is on its way out gets no idle connection: its server may wait for them to close. It
         // may begin to go in this very moment; then the connection is closed like any that nobody uses.
-        if self.is_end_stream()
+        if is_over
             && let Some(connection) = connection
             && self.activity.slot().has_pod(connection.pod())
         {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::StatusCode;
 use reveille_crds::{SandboxKey, fault};
 
+use reveille_http1::Fault::{Ambiguous, Chunk, Coding, Head, TooLong, TooManyFields, Truncated};
+
 use crate::parking::Refusal;
 
 mod awaited;
@@ -30,6 +32,9 @@ pub(crate) enum Error {
     /// The request's head has more fields than are taken.
     #[error("more than {0} header fields")]
     TooManyFields(usize),
+    /// What came is no request of HTTP/1.1.
+    #[error("{0}")]
+    Http1(reveille_http1::Fault),
     /// The request asks for something that this proxy does not do.
     #[error("{0}")]
     NotImplemented(&'static str),
@@ -104,7 +109,10 @@ impl Error {
         match self {
             Self::Malformed(_) => "Malformed",
             Self::Framing(_) => "Framing",
-            Self::TooManyFields(_) => "TooManyFields",
+            Self::TooManyFields(_) | Self::Http1(TooManyFields | TooLong) => "TooManyFields",
+            Self::Http1(Head(_)) => "Malformed",
+            Self::Http1(Coding) => "NotImplemented",
+            Self::Http1(Ambiguous(_) | Chunk(_) | Truncated) => "Framing",
             Self::NotImplemented(_) => "NotImplemented",
             Self::MethodNotAllowed(_) => "MethodNotAllowed",
             Self::ForeignPage(_) => "ForeignPage",
@@ -131,6 +139,7 @@ impl Error {
             Self::Malformed(_)
             | Self::Framing(_)
             | Self::TooManyFields(_)
+            | Self::Http1(_)
             | Self::NotImplemented(_)
             | Self::MethodNotAllowed(_)
             | Self::ForeignPage(_)
@@ -156,11 +165,15 @@ impl Error {
     /// The status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::Framing(_) | Self::RequestBody(_) | Self::ClientGone => {
-                StatusCode::BAD_REQUEST
+            Self::Malformed(_)
+            | Self::Framing(_)
+            | Self::Http1(Head(_) | Ambiguous(_) | Chunk(_) | Truncated)
+            | Self::RequestBody(_)
+            | Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::TooManyFields(_) | Self::Http1(TooManyFields | TooLong) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Self::TooManyFields(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Http1(Coding) | Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ForeignPage(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -206,6 +219,7 @@ impl Error {
             | Self::Framing(text)
             | Self::NotImplemented(text)
             | Self::MethodNotAllowed(text) => Cow::Borrowed(text),
+            Self::Http1(fault) => Cow::Owned(format!("This is no HTTP/1.1: {fault}.")),
             Self::TooManyFields(most) => Cow::Owned(format!(
                 "The request has more than {most} header fields; send fewer."
             )),

@@ -80,7 +80,9 @@ const UNAVAILABLE: u32 = 14;
 /// What each way to end is called in gRPC. `UNAVAILABLE` is what its clients try again.
 fn code(error: &Error) -> u32 {
     match error {
-        Error::Malformed(_) | Error::Framing(_) | Error::TooManyFields(_) => INVALID_ARGUMENT,
+        Error::Malformed(_) | Error::Framing(_) | Error::TooManyFields(_) | Error::Http1(_) => {
+            INVALID_ARGUMENT
+        }
         Error::NotImplemented(_) | Error::MethodNotAllowed(_) => UNIMPLEMENTED,
         Error::ForeignPage(_) => PERMISSION_DENIED,
         Error::NotFound(_) => NOT_FOUND,

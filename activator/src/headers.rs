@@ -20,10 +20,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Refuses a message whose end the two sides of this proxy might see at different places.
 ///
-/// hyper has already refused differing `Content-Length`s and a `Transfer-Encoding` that does not end in
-/// `chunked`, and where both headers came it has dropped the length and will close the connection
-/// (RFC 9112 §6.1). What is left to refuse is a coding under `chunked`: it would be forwarded undecoded
-/// and unannounced.
+/// HTTP/1.1 has refused most of it already (`reveille_http1`), and HTTP/2 has no transfer codings
+/// (RFC 9113 §8.2.2): one that comes all the same would be forwarded undecoded and unannounced.
 ///
 /// # Errors
 /// If there is any transfer coding but one `chunked`.
@@ -269,7 +267,7 @@ fn strip(headers: &mut HeaderMap, doomed: fn(&HeaderName) -> bool) {
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == CONNECTION
         || *name == TRANSFER_ENCODING
         || *name == UPGRADE

@@ -45,6 +45,7 @@ mod tunnel;
 mod upstream;
 mod wake;
 mod way;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

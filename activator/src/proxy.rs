@@ -8,12 +8,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::Activator;
-use crate::body::{Body, RequestBody, TrackedBody};
+use crate::body::{Body, FromClient, RequestBody, TrackedBody};
 use crate::config::Config;
 use crate::error::Error;
 use crate::front;
@@ -86,7 +85,7 @@ impl Proxy {
     pub(crate) async fn serve(
         &self,
         client: &Client,
-        request: Request<Incoming>,
+        request: Request<FromClient>,
         serving: Serving,
     ) -> Result<Response<Body>, Gone> {
         let (version, call) = (request.version(), Call::of(&request));
@@ -119,7 +118,7 @@ impl Proxy {
     async fn forward(
         &self,
         client: &Client,
-        request: Request<Incoming>,
+        request: Request<FromClient>,
         call: Option<Call>,
         serving: Serving,
         tally: &mut Tally,
@@ -185,7 +184,7 @@ impl Proxy {
 
         // 8 respond
         naming.turn_back(answer.response.headers_mut(), answer.connection.address());
-        self.respond(answer, switch, activity, client, serving, version)
+        self.respond(answer, switch, activity, serving, version)
     }
 
     fn respond(
@@ -193,7 +192,6 @@ impl Proxy {
         answer: Answer,
         switch: Option<Switch>,
         activity: Activity,
-        client: &Client,
         serving: Serving,
         version: Version,
     ) -> Result<Response<Body>, Error> {
@@ -225,12 +223,11 @@ impl Proxy {
         *response.version_mut() = Version::HTTP_11;
         match (is_switch, switch) {
             (true, Some(switch)) => {
-                client.upgrade();
                 let tunnels = &self.activator.metrics.tunnels;
                 Ok(switch.run(
                     response,
                     activity,
-                    &connection,
+                    connection,
                     serving,
                     tunnels,
                     &self.tasks,
@@ -242,10 +239,8 @@ impl Proxy {
             }
             (false, _) => {
                 let kind = Kind::of(response.headers(), call.is_some());
-                let track = |incoming| {
-                    TrackedBody::new(incoming, kind, activity, serving, connection, version)
-                };
-                Ok(response.map(|incoming| Body::tracked(track(incoming))))
+                let body = TrackedBody::new(kind, activity, serving, connection, version);
+                Ok(response.map(|()| Body::tracked(body)))
             }
         }
     }

@@ -90,6 +90,7 @@ fn closes(error: &Error) -> bool {
     matches!(
         error,
         Error::Framing(_)
+            | Error::Http1(_)
             | Error::NotImplemented(_)
             | Error::RequestBody(_)
             | Error::Stalled(_)

@@ -25,6 +25,7 @@ use crate::tunnel;
 
 mod client;
 mod connection;
+mod http1;
 mod socket;
 mod tasks;
 mod tether;

@@ -10,10 +10,10 @@ use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -25,6 +25,7 @@ use crate::metrics::Counted;
 use crate::server::{Mover, Serving, Tasks, Tether};
 use crate::slot::Activity;
 use crate::upstream::Connection;
+use crate::wire::Ends;
 
 mod copy;
 mod stream;
@@ -39,10 +40,39 @@ const WEBSOCKET_ACCEPT: HeaderName = http::header::SEC_WEBSOCKET_ACCEPT;
 
 /// A client's wish to leave HTTP, and its end of the connection.
 pub(crate) struct Switch {
-    client: OnUpgrade,
+    client: Leaving,
     offer: HeaderValue,
     /// Over h2: what moves the bytes to the client, once both ends have switched.
     mover: Option<oneshot::Receiver<Mover>>,
+}
+
+/// The client's end of a connection that is about to leave HTTP.
+enum Leaving {
+    Http1(Handover),
+    Http2(OnUpgrade),
+}
+
+/// The same once it has left.
+enum End {
+    Http1(Ends),
+    Http2(Upgraded),
+}
+
+/// How an HTTP/1.1 connection hands its socket to the tunnel, once its client was told so.
+#[derive(Clone)]
+pub(crate) struct Handover(Arc<Mutex<Option<oneshot::Receiver<Ends>>>>);
+
+impl Handover {
+    /// And the way to hand it over.
+    pub(crate) fn new() -> (Self, oneshot::Sender<Ends>) {
+        let (hand, handed) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(handed)))), hand)
+    }
+
+    async fn ends(self) -> Option<Ends> {
+        let handed = self.0.lock().take();
+        handed?.await.ok()
+    }
 }
 
 /// Takes the wish out of a request's head.
@@ -62,7 +92,7 @@ pub(crate) fn wanted(parts: &mut Parts, tether: &Tether) -> Result<Option<Switch
         }
         let client = parts.extensions.remove::<OnUpgrade>();
         return Ok(client.map(|client| Switch {
-            client,
+            client: Leaving::Http2(client),
             offer: WEBSOCKET,
             mover: Some(tether.mover()),
         }));
@@ -70,9 +100,9 @@ pub(crate) fn wanted(parts: &mut Parts, tether: &Tether) -> Result<Option<Switch
     let Some(offer) = headers::upgrade(parts) else {
         return Ok(None);
     };
-    let client = parts.extensions.remove::<OnUpgrade>();
+    let client = parts.extensions.remove::<Handover>();
     Ok(client.map(|client| Switch {
-        client,
+        client: Leaving::Http1(client),
         offer,
         mover: None,
     }))
@@ -107,9 +137,9 @@ impl Switch {
     /// the pod is gone for good, the tunnel ends.
     pub(crate) fn run(
         self,
-        mut response: Response<Incoming>,
+        response: Response<()>,
         activity: Activity,
-        connection: &Connection,
+        connection: Connection,
         serving: Serving,
         tunnels: &Gauge,
         tasks: &Tasks,
@@ -122,16 +152,22 @@ impl Switch {
                 .eq_ignore_ascii_case(WEBSOCKET.as_bytes())
         });
         let leaving = tasks.leaving();
-        let sandbox = hyper::upgrade::on(&mut response);
-        let broken = connection.broken();
         let Self { client, mover, .. } = self;
         let is_over_h2 = mover.is_some();
+        let sandbox = connection.into_ends();
         let counted = Counted::on(tunnels);
         tasks.spawn(async move {
             let _counted = counted;
-            let (client, sandbox) = match tokio::try_join!(client, sandbox) {
-                Ok(ends) => ends,
-                Err(error) => return debug!(%error, "an end did not switch protocols"),
+            let Some(sandbox) = sandbox else {
+                return debug!("the sandbox did not switch protocols");
+            };
+            let broken = sandbox.abort();
+            let client = match client {
+                Leaving::Http1(client) => client.ends().await.map(End::Http1),
+                Leaving::Http2(client) => client.await.ok().map(End::Http2),
+            };
+            let Some(client) = client else {
+                return debug!("the client did not switch protocols");
             };
             let mover = match mover {
                 Some(mover) => mover.await.ok(),
@@ -143,33 +179,40 @@ impl Switch {
                 life: &life,
                 is_websocket,
                 leaving,
-                sandbox: &broken,
+                sandbox: Some(broken),
                 can_reset: mover.is_some(),
             };
-            let (client, sandbox) = (TokioIo::new(client), TokioIo::new(sandbox));
-            match mover {
-                None => {
+            match (client, mover) {
+                (End::Http1(client), _) => {
                     if copy::both_ways(client, sandbox, &ties).await == copy::End::Unheard {
                         serving.client().reset();
                     }
                 }
-                Some(mover) => stream::both_ways(client, mover, sandbox, &ties).await,
+                (End::Http2(client), Some(mover)) => {
+                    stream::both_ways(TokioIo::new(client), mover, sandbox, &ties).await;
+                }
+                (End::Http2(_), None) => debug!("the client's stream is gone"),
             }
         });
         let (mut parts, _) = response.into_parts();
         parts.extensions = http::Extensions::new();
         if is_over_h2 {
-            parts.status = StatusCode::OK;
-            for name in [
-                UPGRADE,
-                http::header::CONNECTION,
-                WEBSOCKET_ACCEPT,
-                CONTENT_LENGTH,
-            ] {
-                parts.headers.remove(name);
-            }
+            as_http2(&mut parts);
         }
         Response::from_parts(parts, Body::empty())
+    }
+}
+
+/// Rewrites the answer to a switch into that to an extended CONNECT.
+fn as_http2(parts: &mut http::response::Parts) {
+    parts.status = StatusCode::OK;
+    for name in [
+        UPGRADE,
+        http::header::CONNECTION,
+        WEBSOCKET_ACCEPT,
+        CONTENT_LENGTH,
+    ] {
+        parts.headers.remove(name);
     }
 }
 

@@ -30,16 +30,16 @@ use crate::metrics::Counted;
 use crate::server::Tasks;
 use crate::slot::Endpoint;
 
+mod broken;
 mod connection;
+mod http1;
 mod life;
 mod shared;
-mod wire;
 
+pub(crate) use broken::{Broken, Unanswered};
+pub(crate) use connection::Connection;
 use connection::Sender;
-pub(crate) use connection::{Connection, Unanswered};
 pub(crate) use life::Life;
-pub(crate) use wire::Broken;
-use wire::Wire;
 
 /// Shards of the pool: a power of two well above the number of threads, so that two seldom meet.
 const SHARDS: usize = 64;
@@ -166,10 +166,13 @@ impl Upstream {
         let counted = Counted::on(&self.open);
         // An upgrade is a thing of HTTP/1.1; servers of h2c speak that as well.
         let speaks_h2 = endpoint.h2c && !is_upgrade;
-        let (wire, broken) = Wire::new(stream);
-        let mut sender = Sender::handshake(wire, speaks_h2, &life, &self.tasks, counted)
-            .await
-            .map_err(Failure::Refused)?;
+        let mut sender = if speaks_h2 {
+            Sender::http2(stream, &life, &self.tasks, counted)
+                .await
+                .map_err(Failure::Refused)?
+        } else {
+            Sender::http1(stream, &life, counted)
+        };
         let name = Name::of(endpoint.address);
         if let Some(mine) = sender.join() {
             let shared = std::mem::replace(&mut sender, mine);
@@ -185,7 +188,7 @@ impl Upstream {
         }
         let took = started.elapsed();
         let connection = Connection::new(self, endpoint, sender, name, life);
-        Ok(connection.opened(took, broken))
+        Ok(connection.opened(took))
     }
 
     /// Forgets the idle connections of a pod that is the target's no more.
@@ -261,11 +264,11 @@ impl Upstream {
         self.idle.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn retain(&self, shard: &mut Shard, keep: impl Fn(&Idle) -> bool) {
+    fn retain(&self, shard: &mut Shard, mut keep: impl FnMut(&mut Idle) -> bool) {
         let mut removed = 0;
         shard.idle.retain(|_, idle| {
             let before = idle.len();
-            idle.retain(&keep);
+            idle.retain_mut(&mut keep);
             removed += before - idle.len();
             !idle.is_empty()
         });

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use reveille_http1::ResponseHead;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::{FromClient, Lost};
 use crate::server::Serving;
 use crate::slot::{Activity, Pulse};
 
@@ -21,7 +22,7 @@ const AGREE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The body of a request.
 pub(crate) struct RequestBody {
-    incoming: Option<Incoming>,
+    incoming: FromClient,
     progress: Option<Arc<Progress>>,
     agreement: Option<Agreement>,
     pulse: Option<Arc<Pulse>>,
@@ -30,13 +31,16 @@ pub(crate) struct RequestBody {
 
 impl RequestBody {
     /// A body that streams from the client; unread until the sandbox's connection asks for it.
-    pub(crate) fn new(incoming: Incoming, activity: &Activity, serving: &Serving) -> Self {
+    pub(crate) fn new(incoming: FromClient, activity: &Activity, serving: &Serving) -> Self {
         if incoming.is_end_stream() {
-            return Self::empty();
+            return Self {
+                incoming,
+                ..Self::empty()
+            };
         }
         let (progress, serving) = (Some(Arc::new(Progress::begin())), Some(serving.clone()));
         Self {
-            incoming: Some(incoming),
+            incoming,
             progress,
             agreement: None,
             pulse: Some(Arc::clone(activity.pulse())),
@@ -46,7 +50,7 @@ impl RequestBody {
 
     pub(crate) fn empty() -> Self {
         Self {
-            incoming: None,
+            incoming: FromClient::Nothing,
             progress: None,
             agreement: None,
             pulse: None,
@@ -70,6 +74,21 @@ impl RequestBody {
         agree
     }
 
+    /// Tells the client what the sandbox says ahead of its response.
+    pub(crate) fn inform(&self, head: &ResponseHead<'_>, cx: &mut Context<'_>) {
+        self.incoming.inform(head, cx);
+    }
+
+    /// Whether the sandbox has yet to agree to it.
+    pub(crate) fn awaits_agreement(&self) -> bool {
+        self.agreement.is_some()
+    }
+
+    /// The sandbox has agreed.
+    pub(crate) fn agreed(&mut self) {
+        self.agreement = None;
+    }
+
     fn tell(&self, state: u8) {
         if let Some(progress) = &self.progress {
             progress.enter(state);
@@ -79,12 +98,12 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Lost;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Lost>>> {
         if let Some(agreement) = &mut self.agreement {
             if agreement.poll(cx).is_pending() {
                 self.tell(AGREEMENT);
@@ -92,14 +111,11 @@ impl HttpBody for RequestBody {
             }
             self.agreement = None;
         }
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.tell(CLIENT);
             return Poll::Pending;
         };
-        let is_last = incoming.is_end_stream();
+        let is_last = self.incoming.is_end_stream();
         if let Some(pulse) = &self.pulse
             && let Some(Ok(frame)) = &frame
             && frame.data_ref().is_some_and(|bytes| !bytes.is_empty())
@@ -116,13 +132,11 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        self.incoming.size_hint()
     }
 }
 

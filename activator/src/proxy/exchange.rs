@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use reveille_crds::scaled_sandbox::Protocol;
 use tokio::time::Instant;
 
@@ -51,7 +50,7 @@ pub(super) struct Exchange<'a> {
 
 /// A response, the connection it came on, and what came before.
 pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<()>,
     pub(super) connection: Connection,
     pub(super) waited: Option<Waited>,
     pub(super) call: Option<Call>,
@@ -184,7 +183,7 @@ impl Exchange<'_> {
         connection: &mut Connection,
         mut request: Request<RequestBody>,
         http: HttpFacts,
-    ) -> Result<Result<Response<Incoming>, Unanswered>, Error> {
+    ) -> Result<Result<Response<()>, Unanswered>, Error> {
         self.naming
             .address(request.headers_mut(), connection.address());
         let (key, sent) = (&self.target.key, Instant::now());

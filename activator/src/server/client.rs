@@ -1,13 +1,13 @@
 //! What requests know of the connection they came on, and it of them.
 //!
-//! The library does not read while a request's body waits, so it cannot see the client leave. The kernel
-//! tells of a hang-up apart from data: [`Client::gone`] waits for that alone and reads nothing. A client
-//! that has closed its sending side counts as gone, as it does for the library: the two cannot be told
-//! apart, and an agent is not to be woken, or kept awake, for nobody.
+//! Nobody reads from a client while its request waits, so its end would not be seen. The kernel tells of a
+//! hang-up apart from data: [`Client::gone`] waits for that alone and reads nothing. A client that has closed
+//! its sending side counts as gone: the two cannot be told apart, and an agent is not to be woken, or kept
+//! awake, for nobody.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -19,21 +19,15 @@ use super::Tether;
 
 /// What requests know of the connection they came on.
 pub(crate) struct Client {
-    pub(super) stream: Arc<TcpStream>,
+    stream: Arc<TcpStream>,
     address: IpAddr,
     /// The address as `X-Forwarded-For` says it.
     forwarded_for: HeaderValue,
-    /// Requests whose head was read, so far.
-    pub(super) begun: AtomicUsize,
     /// Bodies, answers and tunnels of such requests that are not over.
     serving: AtomicUsize,
-    /// The head of a next one has begun to come.
-    pub(super) asking: AtomicBool,
     since: Instant,
     /// Nanoseconds from `since` to the end of the last one.
     ended: AtomicU64,
-    /// The socket was handed to a tunnel.
-    upgraded: AtomicBool,
     /// Of the exchange that it has in HTTP/1.1.
     tether: Arc<Tether>,
 }
@@ -47,14 +41,15 @@ impl Client {
             stream,
             address,
             forwarded_for,
-            begun: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
-            asking: AtomicBool::new(false),
             since: Instant::now(),
             ended: AtomicU64::new(0),
-            upgraded: AtomicBool::new(false),
             tether: Arc::default(),
         }
+    }
+
+    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+        &self.stream
     }
 
     pub(crate) fn address(&self) -> IpAddr {
@@ -84,20 +79,9 @@ impl Client {
         &self.tether
     }
 
-    /// The connection is about to leave HTTP.
-    pub(crate) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Acquire)
-    }
-
     /// Counts a request whose head was just read.
     pub(super) fn serving(client: &Arc<Self>) -> Serving {
-        client.begun.fetch_add(1, Ordering::Relaxed);
         client.serving.fetch_add(1, Ordering::Relaxed);
-        client.asking.store(false, Ordering::Release);
         let tether = Tether::of_stream().unwrap_or_else(|| Arc::clone(&client.tether));
         Serving {
             client: Arc::clone(client),
@@ -110,8 +94,7 @@ impl Client {
     pub(super) async fn idle_for(&self, limit: Duration) {
         let asked = Instant::now();
         loop {
-            let is_idle = self.is_between_requests() && !self.asking.load(Ordering::Acquire);
-            let idle_since = if is_idle {
+            let idle_since = if self.serving.load(Ordering::Acquire) == 0 {
                 let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
                 asked.max(self.since + ended)
             } else {
@@ -124,11 +107,6 @@ impl Client {
             }
             sleep_until(until).await;
         }
-    }
-
-    /// Bytes that arrive now belong to the head of a next request.
-    pub(super) fn is_between_requests(&self) -> bool {
-        self.serving.load(Ordering::Acquire) == 0
     }
 }
 

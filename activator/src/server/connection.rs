@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -16,16 +16,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::Client;
+use super::http1::{self, Ended};
 use super::socket::{Socket, Speaks, see_off};
 use super::tether::Streams;
-use super::{Client, HEARING};
-use crate::body::Body;
+use crate::body::{Body, FromClient};
 use crate::metrics::Counted;
 use crate::proxy::{Gone, Proxy};
 
 /// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
 /// front, so that it is not this side that closes under a request on its way.
-const IDLE: Duration = Duration::from_secs(75);
+pub(super) const IDLE: Duration = Duration::from_secs(75);
 /// Time for the client of an idle h2 connection to agree to its end, which takes one PING and its answer.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Time for bytes that are in the kernel to be told of, at a shutdown.
@@ -56,21 +57,16 @@ pub(super) async fn serve(
     let Some(speaks) = first_bytes(&mut socket, &shutdown).await else {
         return;
     };
-    let outcome = match speaks {
-        Ok(Speaks::Http1) => serve_http1(socket, client, &proxy, &shutdown).await,
-        Ok(Speaks::Http2) => serve_http2(socket, client, &proxy, &shutdown).await,
-        Err(error) => return debug!(%peer, %error, "no request"),
-    };
-    match outcome {
-        Ok(Ended::Closed) => see_off(&stream).await,
-        Ok(Ended::Upgraded | Ended::Cut) => {}
-        Err(error) => {
-            debug!(%peer, %error, "connection failed");
-            // A head that could not be read was answered with 400 or 431.
-            if error.is_parse() || error.is_parse_too_large() {
-                see_off(&stream).await;
-            }
-        }
+    match speaks {
+        Ok(Speaks::Http1) => match http1::serve(&client, socket.early(), &proxy, &shutdown).await {
+            Ended::Closed => see_off(&stream).await,
+            Ended::Upgraded | Ended::Broken => {}
+        },
+        Ok(Speaks::Http2) => match serve_http2(socket, client, &proxy, &shutdown).await {
+            Ok(()) => see_off(&stream).await,
+            Err(error) => debug!(%peer, %error, "connection failed"),
+        },
+        Err(error) => debug!(%peer, %error, "no request"),
     }
 }
 
@@ -88,57 +84,12 @@ async fn first_bytes(
     }
 }
 
-enum Ended {
-    Closed,
-    /// The socket now belongs to a tunnel.
-    Upgraded,
-    /// Its client does not read.
-    Cut,
-}
-
-async fn serve_http1(
-    socket: Socket,
-    client: Arc<Client>,
-    proxy: &Arc<Proxy>,
-    shutdown: &CancellationToken,
-) -> hyper::Result<Ended> {
-    let requests = Arc::clone(&client);
-    let service = service_fn(|request| answer(proxy, &client, request));
-    let connection = http1_builder(proxy)
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let leaving = proxy.tasks().leaving();
-    // The connection first: one that was not polled yet would be closed with its first request unread.
-    tokio::select! {
-        biased;
-        outcome = connection.as_mut() => return outcome.map(|()| ended(&requests)),
-        () = requests.tether().over(&leaving) => return Ok(cut(&requests)),
-        () = shutdown.cancelled() => {}
-        () = requests.idle_for(IDLE) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        biased;
-        outcome = connection.as_mut() => outcome.map(|()| ended(&requests)),
-        () = requests.tether().over(&leaving) => Ok(cut(&requests)),
-        // It does not read its last answer.
-        () = requests.idle_for(HEARING) => Ok(cut(&requests)),
-    }
-}
-
-/// Ends a connection whose client does not read.
-fn cut(client: &Client) -> Ended {
-    client.reset();
-    Ended::Cut
-}
-
 async fn serve_http2(
     socket: Socket,
     client: Arc<Client>,
     proxy: &Arc<Proxy>,
     shutdown: &CancellationToken,
-) -> hyper::Result<Ended> {
+) -> hyper::Result<()> {
     let proxy = Arc::clone(proxy);
     let builder = http2_builder(&proxy);
     let requests = Arc::clone(&client);
@@ -150,7 +101,7 @@ async fn serve_http2(
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => return outcome.map(|()| Ended::Closed),
+        outcome = connection.as_mut() => return outcome,
         () = shutdown.cancelled() => {}
         () = requests.idle_for(IDLE) => {}
     }
@@ -158,8 +109,8 @@ async fn serve_http2(
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => outcome.map(|()| Ended::Closed),
-        () = requests.idle_for(FAREWELL) => Ok(Ended::Closed),
+        outcome = connection.as_mut() => outcome,
+        () = requests.idle_for(FAREWELL) => Ok(()),
     }
 }
 
@@ -170,28 +121,7 @@ fn answer<'a>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Gone>> + use<'a> {
     let serving = Client::serving(client);
-    proxy.serve(client, request, serving)
-}
-
-fn ended(client: &Client) -> Ended {
-    if client.is_upgraded() {
-        Ended::Upgraded
-    } else {
-        Ended::Closed
-    }
-}
-
-fn http1_builder(proxy: &Proxy) -> http1::Builder {
-    let config = proxy.config();
-    let mut builder = http1::Builder::new();
-    builder
-        // The socket limits the time of a head, and the connection that without one.
-        .header_read_timeout(None)
-        .max_headers(config.header_count)
-        // Also the most a connection buffers of a body. hyper refuses less than 8 KiB.
-        .max_buf_size(config.header_bytes.max(8192))
-        .half_close(false);
-    builder
+    proxy.serve(client, request.map(FromClient::Http2), serving)
 }
 
 fn http2_builder(proxy: &Proxy) -> http2::Builder<Streams> {

@@ -1,17 +1,16 @@
-//! A client's socket as the HTTP library reads and writes it.
+//! A client's socket: what it speaks, and how the library for HTTP/2 reads and writes it.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::sys::socket::{self, Shutdown as Side};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::Client;
 
@@ -22,22 +21,15 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// First bytes of a client that speaks HTTP/2 by prior knowledge (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The socket as the HTTP library sees it.
-///
-/// It also limits the time from the first byte of an HTTP/1.1 request's head to its last: the library's own
-/// limit begins with the idle time before, which is another matter. Frames of HTTP/2 are no heads: what
-/// comes between two of its requests is about the connection.
+/// The socket as the library for HTTP/2 sees it.
 pub(super) struct Socket {
     client: Arc<Client>,
     /// Read while finding out which HTTP this is.
     early: [u8; PREFACE.len()],
     early_at: usize,
     early_end: usize,
-    /// When the first byte of the head that is being read came, and how many heads were read before.
-    head: Option<(Instant, usize)>,
-    head_limit: Duration,
-    speaks: Speaks,
-    head_timer: Option<Pin<Box<Sleep>>>,
+    /// Time for them.
+    first_within: Duration,
 }
 
 /// The HTTP that a client begins to speak.
@@ -48,17 +40,14 @@ pub(super) enum Speaks {
 }
 
 impl Socket {
-    pub(super) fn new(client: Arc<Client>, head_limit: Duration) -> Self {
+    pub(super) fn new(client: Arc<Client>, first_within: Duration) -> Self {
         let early = [0; PREFACE.len()];
         Self {
             client,
             early,
             early_at: 0,
             early_end: 0,
-            head: None,
-            head_limit,
-            speaks: Speaks::Http1,
-            head_timer: None,
+            first_within,
         }
     }
 
@@ -67,7 +56,7 @@ impl Socket {
     /// # Errors
     /// If the client leaves first, or says nothing in time.
     pub(super) async fn detect(&mut self) -> io::Result<Speaks> {
-        let stream = Arc::clone(&self.client.stream);
+        let stream = Arc::clone(self.client.stream());
         let detect = async {
             loop {
                 stream.readable().await?;
@@ -86,38 +75,12 @@ impl Socket {
                 }
             }
         };
-        self.speaks = timeout(self.head_limit, detect).await??;
-        Ok(self.speaks)
+        timeout(self.first_within, detect).await?
     }
 
-    /// Bytes came: if they begin a head, its time begins.
-    fn received(&mut self) {
-        if self.speaks == Speaks::Http2 || !self.client.is_between_requests() {
-            return;
-        }
-        let begun = self.client.begun.load(Ordering::Relaxed);
-        if self.head.is_none_or(|(_, before)| before != begun) {
-            self.head = Some((Instant::now(), begun));
-            self.head_timer = None;
-            self.client.asking.store(true, Ordering::Release);
-        }
-    }
-
-    /// Whether the head that is being read takes too long. Asked only when there is nothing to read.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((since, before)) = self.head else {
-            return Poll::Pending;
-        };
-        if self.client.begun.load(Ordering::Relaxed) != before {
-            self.head = None;
-            self.head_timer = None;
-            return Poll::Pending;
-        }
-        let deadline = since + self.head_limit;
-        self.head_timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)))
-            .as_mut()
-            .poll(cx)
+    /// What was read to find out.
+    pub(super) fn early(&self) -> &[u8] {
+        &self.early[self.early_at..self.early_end]
     }
 }
 
@@ -133,26 +96,15 @@ impl AsyncRead for Socket {
             let taken = early.len().min(buf.remaining());
             buf.put_slice(&early[..taken]);
             this.early_at += taken;
-            this.received();
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let outcome = loop {
-            if this.client.stream.poll_read_ready(cx)?.is_pending() {
-                if this.poll_head(cx).is_ready() {
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
-                return Poll::Pending;
-            }
-            match read_ready(&this.client.stream, buf) {
+        loop {
+            ready!(this.client.stream().poll_read_ready(cx))?;
+            match read_ready(this.client.stream(), buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => break outcome,
+                outcome => return Poll::Ready(outcome),
             }
-        };
-        if buf.filled().len() > before {
-            this.received();
         }
-        Poll::Ready(outcome)
     }
 }
 
@@ -197,7 +149,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(hang_up(&self.client.stream))
+        Poll::Ready(hang_up(self.client.stream()))
     }
 }
 
@@ -207,7 +159,7 @@ impl Socket {
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.client.stream;
+        let stream = self.client.stream();
         loop {
             ready!(stream.poll_write_ready(cx))?;
             match write(stream) {

@@ -12,7 +12,8 @@ use super::LAST_WORDS;
 use super::way::{Over, Way};
 use crate::server::HEARING;
 use crate::slot::{Pulse, Slot};
-use crate::upstream::{Broken, Life};
+use crate::upstream::Life;
+use crate::wire::Abort;
 
 /// How long a client may go on sending after its sandbox has ended: it may be in the middle of a message,
 /// and a connection closed over unread bytes is reset, which overtakes what the client has yet to read.
@@ -28,7 +29,7 @@ pub(super) struct Ties<'a> {
     /// Cancelled when this process is about to end it.
     pub(super) leaving: CancellationToken,
     /// The connection to the sandbox.
-    pub(super) sandbox: &'a Broken,
+    pub(super) sandbox: Option<Abort>,
     /// The client can be told that its sandbox broke off, and nothing that was sent is lost by it: its end is an
     /// h2 stream. A TCP connection that is reset forgets what the client has yet to read.
     pub(super) can_reset: bool,
@@ -65,7 +66,7 @@ where
         biased;
         end = converse(&mut up, &mut down, ties) => {
             if end == End::ClientGone {
-                ties.sandbox.set();
+                ties.sandbox.iter().for_each(Abort::set);
             }
             return end;
         }

@@ -2,30 +2,35 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::broken::{Broken, Unanswered};
+use super::http1::Http1;
 use super::life::Living;
 use super::shared::Shared;
-use super::wire::Broken;
 use super::{Idle, Life, Name, Upstream};
 use crate::body::{Progress, RequestBody};
 use crate::metrics::Counted;
 use crate::server::Tasks;
 use crate::slot::Endpoint;
+use crate::wire::Ends;
 
-/// Most bytes of a connection's buffer in each direction, and so of a response's head.
-const BUFFER: usize = 128 * 1024;
 /// Bytes a pod may send on one h2 stream before its client takes them; on all streams of a connection
 /// sixteen times that, so that one slow client does not starve the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -37,8 +42,6 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// nothing else is said (`too_many_pings`), and a server that works on one thread may be busy for long.
 const PING_EVERY: Duration = Duration::from_secs(310);
 const PING_WITHIN: Duration = Duration::from_secs(300);
-/// Time for a connection whose response was read to its end to say that it is ready again.
-const READY: Duration = Duration::from_millis(100);
 
 /// One connection, for one exchange at a time.
 pub(crate) struct Connection {
@@ -50,16 +53,9 @@ pub(crate) struct Connection {
     life: Arc<Life>,
     /// How long it took to open; `None` if it was idle in the pool.
     opened_in: Option<Duration>,
-    /// How it is to end, if it was opened for this exchange.
-    broken: Option<Broken>,
     progress: Option<Arc<Progress>>,
-}
-
-/// An exchange without a response.
-pub(crate) struct Unanswered {
-    /// The request, if not a byte of it was written.
-    pub(crate) unsent: Option<Box<Request<RequestBody>>>,
-    pub(crate) error: hyper::Error,
+    /// The content of an h2 response.
+    incoming: Option<Incoming>,
 }
 
 impl Connection {
@@ -80,16 +76,15 @@ impl Connection {
             name,
             life,
             opened_in: None,
-            broken: None,
             progress: None,
+            incoming: None,
         }
     }
 
     /// It was opened for this exchange, which took so long.
-    pub(super) fn opened(self, took: Duration, broken: Broken) -> Self {
+    pub(super) fn opened(self, took: Duration) -> Self {
         Self {
             opened_in: Some(took),
-            broken: Some(broken),
             ..self
         }
     }
@@ -114,11 +109,6 @@ impl Connection {
         &self.life
     }
 
-    /// How it is to end; only one that was opened for its exchange, as for an upgrade, can be told.
-    pub(crate) fn broken(&self) -> Broken {
-        self.broken.clone().unwrap_or_default()
-    }
-
     /// It left a request unanswered for too long: no further one gets it.
     pub(crate) fn retire(&self) {
         if let Sender::Http2(shared) = &self.sender {
@@ -133,36 +123,63 @@ impl Connection {
     pub(crate) async fn send(
         &mut self,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Unanswered> {
+    ) -> Result<Response<()>, Unanswered> {
         self.progress = request.body().progress();
         match &mut self.sender {
-            Sender::Http1(sender) => {
+            Sender::Http1(http1) => {
                 self.name.address_http1(&mut request);
-                if !sender.is_ready() {
-                    // Its last response was read to the end, so its task is about to ask for more, or to
-                    // close. If it does neither the request is handed in anyway, and comes back.
-                    let _ = timeout(READY, sender.ready()).await;
-                }
-                sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(Unanswered::from)
+                http1.send(request).await
             }
             Sender::Http2(shared) => {
                 self.name.address_http2(&mut request);
-                shared
-                    .sender()
-                    .try_send_request(request)
-                    .await
-                    .map_err(Unanswered::from)
+                let response = shared.sender().try_send_request(request).await?;
+                let (parts, incoming) = response.into_parts();
+                self.incoming = Some(incoming);
+                Ok(Response::from_parts(parts, ()))
             }
+        }
+    }
+
+    /// The next piece of the content of the response.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match (&mut self.sender, &mut self.incoming) {
+            (Sender::Http1(http1), _) => http1.poll_frame(cx),
+            (_, Some(incoming)) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http2),
+            (_, None) => Poll::Ready(None),
+        }
+    }
+
+    /// Whether there is no more of it.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match (&self.sender, &self.incoming) {
+            (Sender::Http1(http1), _) => http1.is_end_stream(),
+            (_, incoming) => incoming.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    /// How much there is of it, where that is known.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match (&self.sender, &self.incoming) {
+            (Sender::Http1(http1), _) => http1.size_hint(),
+            (_, Some(incoming)) => incoming.size_hint(),
+            (_, None) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// The socket, once the sandbox has switched protocols on it; `None` of h2, where none does.
+    pub(crate) fn into_ends(self) -> Option<Ends> {
+        match self.sender {
+            Sender::Http1(http1) => Some(http1.into_ends()),
+            Sender::Http2(_) => None,
         }
     }
 
     /// Gives the connection back after a response that was read to its end.
     pub(crate) fn release(self) {
-        let is_sent = self.progress.is_none_or(|progress| progress.is_complete());
-        if is_sent && !self.sender.is_shared() && !self.sender.is_closed() {
+        if matches!(&self.sender, Sender::Http1(http1) if http1.is_free()) {
             let idle = Idle {
                 address: self.address,
                 since: Instant::now(),
@@ -178,21 +195,25 @@ impl From<TrySendError<Request<RequestBody>>> for Unanswered {
     fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
         Self {
             unsent: error.take_message().map(Box::new),
-            error: error.into_error(),
+            error: Broken::Http2(error.into_error()),
         }
     }
 }
 
 pub(super) enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Box<Http1>),
     Http2(Shared),
 }
 
 impl Sender {
-    /// Speaks HTTP on a new stream, in a task of `tasks`, and counts for as long as it does.
-    pub(super) async fn handshake<S>(
+    /// Speaks HTTP/1.1 on a new stream, and counts for as long as it does.
+    pub(super) fn http1(stream: TcpStream, life: &Arc<Life>, counted: Counted) -> Self {
+        Self::Http1(Box::new(Http1::new(Arc::new(stream), life, counted)))
+    }
+
+    /// Speaks HTTP/2 on a new stream, in a task of `tasks`, and counts for as long as it does.
+    pub(super) async fn http2<S>(
         stream: S,
-        speaks_h2: bool,
         life: &Arc<Life>,
         tasks: &Tasks,
         counted: Counted,
@@ -202,33 +223,24 @@ impl Sender {
     {
         let io = TokioIo::new(stream);
         let living = Living::new(life, tasks);
-        if speaks_h2 {
-            let mut builder = http2::Builder::new(living.clone());
-            builder
-                .timer(TokioTimer::new())
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(STREAM_WINDOW * 16)
-                .keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PING_WITHIN);
-            let (sender, connection) = timeout(HANDSHAKE, builder.handshake(io))
-                .await?
-                .map_err(io::Error::other)?;
-            let shared = Shared::new(sender);
-            living.spawn(log(shared.drive(connection), counted));
-            return Ok(Self::Http2(shared));
-        }
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(io)
-            .await
+        let mut builder = http2::Builder::new(living.clone());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * 16)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_WITHIN);
+        let (sender, connection) = timeout(HANDSHAKE, builder.handshake(io))
+            .await?
             .map_err(io::Error::other)?;
-        living.spawn(log(connection.with_upgrades(), counted));
-        Ok(Self::Http1(sender))
+        let shared = Shared::new(sender);
+        living.spawn(log(shared.drive(connection), counted));
+        Ok(Self::Http2(shared))
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&mut self) -> bool {
         match self {
-            Self::Http1(sender) => sender.is_closed(),
+            Self::Http1(http1) => !http1.is_idle(),
             Self::Http2(shared) => shared.is_closed(),
         }
     }

@@ -1,12 +1,16 @@
 //! The life of a pod, as all connections to it share it: once the watch has shown it gone for longer than
 //! its processes had to end, nothing on them waits any longer.
 
-use std::sync::Arc;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::rt::Executor;
+use nix::sys::socket::{Shutdown, shutdown};
+use parking_lot::Mutex;
 use reveille_activator_core::life::over_at;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Tasks;
@@ -17,12 +21,37 @@ use crate::slot::now;
 pub(crate) struct Life {
     over: CancellationToken,
     is_leaving: AtomicBool,
+    /// The sockets that are read by whoever has an exchange on them; one that was closed stays until the next
+    /// ones need its place.
+    streams: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 impl Life {
     /// Completes when the pod counts as dead, whatever its connections say. Cancel-safe.
     pub(crate) async fn over(&self) {
         self.over.cancelled().await;
+    }
+
+    /// Ends this socket with the life.
+    pub(super) fn hold(&self, stream: &Arc<TcpStream>) {
+        let mut streams = self.streams.lock();
+        if streams.len() == streams.capacity() {
+            streams.retain(|stream| stream.strong_count() > 0);
+        }
+        streams.push(Arc::downgrade(stream));
+    }
+
+    fn end(&self) {
+        self.over.cancel();
+        for stream in self
+            .streams
+            .lock()
+            .drain(..)
+            .filter_map(|stream| stream.upgrade())
+        {
+            // One that is closed already is at its end.
+            let _ = shutdown(stream.as_raw_fd(), Shutdown::Both);
+        }
     }
 
     /// Ends the life that much later, unless its connections end first. To be awaited once: `None` if
@@ -36,7 +65,7 @@ impl Life {
         Some(async move {
             tokio::time::sleep_until(over.into()).await;
             if let Some(life) = life.upgrade() {
-                life.over.cancel();
+                life.end();
             }
         })
     }

@@ -227,7 +227,7 @@ async fn ports_of_one_pod_that_speak_h2_are_asked_in_http1_too() {
 async fn a_process_that_answers_no_ping_ends_its_exchanges() {
     let (mine, mut theirs) = tokio::io::duplex(64 * 1024);
     let (life, counted) = (Arc::default(), Counted::on(&Gauge::default()));
-    let Sender::Http2(mut sender) = Sender::handshake(mine, true, &life, &Tasks::new(), counted)
+    let Sender::Http2(mut sender) = Sender::http2(mine, &life, &Tasks::new(), counted)
         .await
         .unwrap()
     else {

@@ -51,7 +51,7 @@ pub(crate) async fn speaking(fields: &'static str) -> (Agent, mpsc::Sender<Strin
 }
 
 pub(crate) fn chunk(text: &str) -> String {
-    format!("{:X}\r\n{text}\r\n", text.len())
+    format!("{:x}\r\n{text}\r\n", text.len())
 }
 
 /// A client that has read the head of what alice says.

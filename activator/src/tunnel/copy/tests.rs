@@ -73,7 +73,7 @@ impl Tunnel {
                 life: &Life::default(),
                 is_websocket,
                 leaving: left,
-                sandbox: &Broken::default(),
+                sandbox: None,
                 can_reset: false,
             };
             both_ways(client_side, sandbox_side, &ties).await;
