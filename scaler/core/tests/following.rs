@@ -72,6 +72,94 @@ fn a_wake_of_another_scaler_that_is_late_is_taken_back_at_its_deadline() {
     is_taken_back(&mut world);
 }
 
+/// Its sleep and the wake after it are seen at once.
+fn woken_again(world: &mut World) {
+    world.see_sandbox(|sandbox| {
+        (sandbox.mode, sandbox.woken) = (Mode::Running, Some(Duration::ZERO));
+        sandbox.epoch += 2;
+    });
+}
+
+#[test]
+fn a_wake_after_a_sleep_that_was_not_seen_has_all_its_time() {
+    let mut world = unmanaged();
+    woken(&mut world);
+    world.pass(seconds(599));
+    woken_again(&mut world);
+    world.pass(seconds(600) - MS);
+    assert_eq!(world.drain(), None);
+    world.pass(MS);
+    is_taken_back(&mut world);
+}
+
+#[test]
+fn so_has_one_that_is_seen_when_the_wake_before_it_has_failed() {
+    let mut world = unmanaged();
+    woken(&mut world);
+    world.pass(seconds(600));
+    let nonce = world.drain().expect("a drain is asked for");
+    woken_again(&mut world);
+    assert!(world.undrained(nonce));
+    world.pass(seconds(600) - MS);
+    assert_eq!(world.drain(), None);
+    world.pass(MS);
+    world
+        .acts
+        .retain(|act| !matches!(act, Act::Note(Note::Drained { .. })));
+    is_taken_back(&mut world);
+}
+
+#[test]
+fn so_has_one_that_somebody_waits_for_since_before_it() {
+    let mut world = unmanaged();
+    woken(&mut world);
+    world.ask();
+    world.pass(seconds(599));
+    world.take();
+    woken_again(&mut world);
+    world.pass(seconds(600) - MS);
+    assert_eq!((world.drain(), world.tells().len()), (None, 0));
+    world.pass(MS);
+    assert!(matches!(world.tells()[..], [Tell::Failed { .. }]));
+    world.acts.retain(|act| matches!(act, Act::Drain { .. }));
+    is_taken_back(&mut world);
+}
+
+#[test]
+fn so_has_a_claim_that_was_released_and_bound_again() {
+    let mut world = World::of(View {
+        claim: Some(claim_view(false)),
+        policy: Some(policy()),
+        ..View::default()
+    });
+    world.ask();
+    world.pass(seconds(599));
+    world.take();
+    world.see(|view| {
+        let claim = view.claim.as_mut().unwrap();
+        (claim.uid, claim.epoch) = ("another".into(), 3);
+    });
+    world.pass(seconds(600) - MS);
+    assert_eq!((world.drain(), world.tells().len()), (None, 0));
+    world.pass(MS);
+    assert!(matches!(world.tells()[..], [Tell::Failed { .. }]));
+}
+
+#[test]
+fn but_no_claim_whose_epoch_alone_is_counted_on() {
+    let mut world = World::of(View {
+        claim: Some(claim_view(false)),
+        policy: Some(policy()),
+        ..View::default()
+    });
+    world.ask();
+    world.pass(seconds(599));
+    world.take();
+    world.see(|view| view.claim.as_mut().unwrap().epoch += 1);
+    world.pass(seconds(1));
+    assert!(matches!(world.tells()[..], [Tell::Failed { .. }]));
+}
+
 #[test]
 fn a_managed_sandbox_does_not_wait_out_its_cooldown_first() {
     let mut world = World::asleep();

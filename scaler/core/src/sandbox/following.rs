@@ -30,10 +30,33 @@ impl Sandbox {
             Some(_) => self.progress_limit(),
             None => self.wake_limit(),
         };
-        if sandbox.woken.is_some_and(|ago| ago < limit) {
+        let is_woken = sandbox.woken.is_some_and(|ago| ago < limit);
+        if known.is_some() {
+            // Also where a wake before it was under way, whose sleep was not seen.
+            self.woken = is_woken.then_some(now);
+        } else if is_woken {
             self.woken.get_or_insert(now);
-        } else if known.is_some() {
-            self.woken = None;
+        }
+    }
+
+    /// A wake may have been put to sleep and its target woken once more without this scaler's having seen it
+    /// asleep: it is another wake by now, which has all the time of one, and has not failed with that one.
+    pub(super) fn see_woken_again(&mut self, before: &View, now: Instant) {
+        let sandboxes = self.view.sandbox.as_ref().zip(before.sandbox.as_ref());
+        let is_woken = sandboxes
+            .is_some_and(|(now, before)| (&now.uid, now.epoch) != (&before.uid, before.epoch));
+        // The epoch of a claim is counted on also where it is kept, but that one is never made anew.
+        let claims = self.view.claim.as_ref().zip(before.claim.as_ref());
+        let is_bound = claims.is_some_and(|(now, before)| {
+            !before.released && now.uid != before.uid && now.epoch > before.epoch
+        });
+        if !is_woken && !is_bound {
+            return;
+        }
+        self.hurry
+            .take_if(|hurry| *hurry == SleepReason::WakeFailed);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.begin_again(now);
         }
     }
 

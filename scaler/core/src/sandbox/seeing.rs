@@ -45,6 +45,7 @@ impl Sandbox {
         }
         let written = self.view.uid() != before.uid() || self.view.epoch() != before.epoch();
         self.see_wake(&before, now);
+        self.see_woken_again(&before, now);
         if written {
             // Another wake or another replica: it begins anew, and no gate is closed for it.
             self.since = now;

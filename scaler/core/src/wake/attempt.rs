@@ -124,6 +124,14 @@ impl Attempt {
         self.ours = None;
     }
 
+    /// It is another wake that is under way by now: it has all its time.
+    pub fn begin_again(&mut self, now: Instant) {
+        if let Some(begun) = &mut self.begun {
+            *begun = now;
+            self.addressed = None;
+        }
+    }
+
     /// Whether the objects are as our own write has left them: somebody may have changed the mode by hand
     /// since, and another scaler woken it, without our having seen anything but its epoch.
     #[must_use]
