@@ -162,6 +162,7 @@ impl<W> Entry<W> {
     /// [is waking](Entry::is_waking), and at [`Entry::next`].
     pub fn poll(&mut self, now: Instant) -> Step<W> {
         self.refresh(now);
+        self.note_probing(now);
         let silent = self.end_youth(now);
         let since = self.wait.as_ref().map_or(now, |wait| wait.since);
         let mut step = Step {

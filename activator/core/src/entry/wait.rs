@@ -21,6 +21,8 @@ pub(super) struct Wait<W> {
     pub(super) heard: bool,
     /// What a scaler has said last that holds the wake up.
     pub(super) delay: Option<Delay>,
+    /// Since when the present pod is probed.
+    pub(super) probed_since: Option<Instant>,
     /// When the present pod was found to answer.
     pub(super) opened_at: Option<Instant>,
 }
@@ -36,6 +38,7 @@ impl<W> Wait<W> {
             asked: false,
             heard: false,
             delay: None,
+            probed_since: None,
             opened_at: None,
         }
     }

@@ -1,9 +1,13 @@
 //! The youth of a pod: as long as it is on its way up, nothing that it does not do yet is held against it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Entry, REFUSAL_HOLDS};
 use crate::view::{Denial, DenialKind, State};
+
+/// For so long a port must have been probed in vain before it is said not to answer: one probe that the network
+/// swallows takes 1 s.
+const PROBED: Duration = Duration::from_secs(2);
 
 /// A pod is young until it has had the time of a wake; where it has answered, on whatever port, only as long
 /// as a request waits for one.
@@ -54,13 +58,24 @@ impl<W> Entry<W> {
         }
     }
 
-    /// The youth of a pod ends. Whoever waited all that time for a port that nothing proves to answer is
-    /// told so; whoever comes later is sent on Ready alone, and the dial will tell.
+    /// Keeps since when the present pod is probed.
+    pub(super) fn note_probing(&mut self, now: Instant) {
+        let is_probed = self.probe(now).is_some();
+        if let Some(wait) = &mut self.wait {
+            wait.probed_since = is_probed.then(|| wait.probed_since.unwrap_or(now));
+        }
+    }
+
+    /// The youth of a pod ends. Whoever waited until then for a port that was probed in vain is told so; whoever
+    /// came too late for that, or comes later, is sent on Ready alone, and the dial will tell.
     pub(super) fn end_youth(&mut self, now: Instant) -> Option<Denial> {
         self.young_until().filter(|until| *until <= now)?;
         self.youth = None;
+        let probed = self.wait.as_ref().and_then(|wait| wait.probed_since);
+        let is_probed = probed.is_some_and(|since| now >= since + PROBED);
         let pod = self.pod()?;
-        let is_silent = pod.ready
+        let is_silent = is_probed
+            && pod.ready
             && !pod.proven_by_ready
             && self.opened.as_ref() != Some(&pod.uid)
             && self.is_allowed(pod, now);

@@ -112,6 +112,7 @@ fn whoever_waits_at_the_end_of_youth_is_told_and_later_ones_are_sent_on_ready_al
     let mut entry = entry(State::Waking, now);
     entry.observe(view(1, unproven(POD)), now);
     park(&mut entry, 1, now + secs(570));
+    entry.poll(now + secs(570));
     assert!(entry.poll(now + secs(599)).released.is_empty());
     let next = entry.next(now + secs(599));
     assert!(next.is_some_and(|at| at <= now + secs(600)));
@@ -120,6 +121,35 @@ fn whoever_waits_at_the_end_of_youth_is_told_and_later_ones_are_sent_on_ready_al
     assert_eq!(&*step.denial.unwrap().reason, "NotAnswering");
     let release = go(&mut entry, now + secs(600));
     assert_eq!(release.young_until, None);
+}
+
+#[test]
+fn whoever_comes_right_before_the_end_of_youth_is_not_told_that_a_port_nobody_tried_does_not_answer()
+ {
+    let now = start();
+    let mut entry = entry(State::Waking, now);
+    entry.observe(view(1, unproven(POD)), now);
+    park(&mut entry, 1, now + secs(599));
+    assert!(entry.poll(now + secs(599)).released.is_empty());
+    let step = entry.poll(now + secs(600));
+    assert_eq!((ids(&step.released), step.denied.len()), (vec![1], 0));
+    assert_eq!(step.release.unwrap().young_until, None);
+}
+
+#[test]
+fn nor_is_who_was_kept_back_until_then() {
+    let now = start();
+    let mut entry = entry(State::Asleep, now);
+    entry.observe(view(2, pod(POD, false)), now);
+    assert_eq!(drain(&mut entry, 1, now + secs(595)), DrainAnswer::Drained);
+    park(&mut entry, 1, now + secs(595));
+    entry.poll(now + secs(595));
+    entry.observe(view(2, unproven(POD)), now + secs(596));
+    entry.poll(now + secs(596));
+    entry.outcome(Outcome::Undrain { nonce: 1 }, now + secs(599));
+    assert!(entry.poll(now + secs(599)).released.is_empty());
+    let step = entry.poll(now + secs(600));
+    assert_eq!((ids(&step.released), step.denied.len()), (vec![1], 0));
 }
 
 #[test]
