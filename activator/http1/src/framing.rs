@@ -1,6 +1,7 @@
 //! Where a message ends, and what becomes of its connection then (RFC 9112 §6, §9; RFC 9110 §7.6.1, §10.1.1).
 
-use crate::{Fault, Fields, RequestHead, ResponseHead, tokens};
+use crate::list::tokens;
+use crate::{Fault, Fields, RequestHead, ResponseHead};
 
 /// The minor version of HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +50,6 @@ pub struct Framing {
     pub expects_continue: bool,
     /// `Connection` has `upgrade` among its options.
     pub upgrades: bool,
-    /// `Connection` names fields that end here.
-    pub nominates: bool,
-    /// `Host` fields.
-    pub hosts: usize,
-}
-
-/// How content goes on to the next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Onward {
-    /// As it comes: framing and all.
-    AsIs,
-    /// Each piece as a chunk.
-    Chunked,
-    /// The bytes alone; closing the connection is its end.
-    UntilClose,
 }
 
 impl Framing {
@@ -101,18 +87,6 @@ impl Framing {
     }
 }
 
-impl Length {
-    /// How content of this length goes on to a hop of that version.
-    #[must_use]
-    pub const fn onward(self, to: Version) -> Onward {
-        match (self, to) {
-            (Self::Chunked | Self::UntilClose, Version::Http10) => Onward::UntilClose,
-            (Self::UntilClose, Version::Http11) => Onward::Chunked,
-            (Self::Exactly(_) | Self::Chunked | Self::Tunnel, _) => Onward::AsIs,
-        }
-    }
-}
-
 impl Version {
     pub(crate) const fn of(minor: Option<u8>) -> Self {
         match minor {
@@ -133,9 +107,7 @@ struct Said {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
-    nominates: bool,
     expects: bool,
-    hosts: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -154,7 +126,6 @@ impl Said {
         for field in fields.iter() {
             // Most fields are told apart by their length alone.
             match field.name.len() {
-                4 if field.is("host") => said.hosts += 1,
                 6 if field.is("expect") => {
                     said.expects |= field.value.eq_ignore_ascii_case(b"100-continue");
                 }
@@ -175,8 +146,6 @@ impl Said {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
-            } else {
-                self.nominates = true;
             }
         }
     }
@@ -226,8 +195,6 @@ impl Said {
             drops_length: has_both || self.lengths > 1,
             expects_continue: self.expects && version == Version::Http11,
             upgrades: self.upgrade && version == Version::Http11,
-            nominates: self.nominates,
-            hosts: self.hosts,
         }
     }
 }

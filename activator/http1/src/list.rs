@@ -1,7 +1,7 @@
 //! Comma-separated lists of tokens (RFC 9110 §5.6.1).
 
 /// The members of one field line, without the blanks around them; empty ones are left out.
-pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

@@ -7,15 +7,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use reveille_http1::{Asked, Content, Fault, Heads, Limits, Table, Version};
+use reveille_http1::{Asked, Content, Fault, Heads, Table};
 
 use crate::memory::{Memory, run};
-use crate::message::{Message, Outcome, mapped, shown};
-
-const LIMITS: Limits = Limits {
-    head_bytes: 8192,
-    fields: 20,
-};
+use crate::message::{LIMITS, Message, Outcome, mapped, shown, version};
 
 pub(crate) fn ours(bytes: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
@@ -37,10 +32,7 @@ fn read(bytes: &[u8], outcome: &mut Outcome) -> Result<(), Fault> {
         if framing.is_interim(head.status) {
             continue;
         }
-        let version = match head.version {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        };
+        let version = version(head.version);
         outcome.messages.push(Message {
             start: format!("{} {version}", head.status),
             fields: shown(head.fields),

@@ -1,6 +1,20 @@
 //! What a reader takes bytes for, in words that two readers share.
 
-use reveille_http1::{Content, Fault, Part, Table};
+use reveille_http1::{Content, Fault, Limits, Part, Table, Version};
+
+/// Of heads and trailers, to both readers.
+pub(crate) const LIMITS: Limits = Limits {
+    head_bytes: 8192,
+    fields: 20,
+};
+
+/// As hyper writes it.
+pub(crate) fn version(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+    }
+}
 
 /// One message as a reader saw it.
 #[derive(Debug, PartialEq, Eq, Default)]

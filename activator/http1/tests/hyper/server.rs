@@ -9,15 +9,10 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use reveille_http1::{Content, Fault, Heads, Limits, Table, Version};
+use reveille_http1::{Content, Fault, Heads, Table};
 
 use crate::memory::{Memory, run};
-use crate::message::{Message, Outcome, mapped, shown};
-
-const LIMITS: Limits = Limits {
-    head_bytes: 8192,
-    fields: 20,
-};
+use crate::message::{LIMITS, Message, Outcome, mapped, shown, version};
 
 pub(crate) fn ours(bytes: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
@@ -31,10 +26,7 @@ fn read(bytes: &[u8], outcome: &mut Outcome) -> Result<(), Fault> {
     let (mut heads, mut table) = (Heads::new(LIMITS), Table::default());
     let mut rest = bytes;
     while let Some((head, framing, taken)) = heads.request(rest, true, &mut table)? {
-        let version = match head.version {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        };
+        let version = version(head.version);
         // The type that hyper keeps a target in has no fragment.
         let uri = head.target.parse::<http::Uri>();
         let target = uri.map_or_else(|_| head.target.to_owned(), |uri| uri.to_string());

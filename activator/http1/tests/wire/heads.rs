@@ -1,6 +1,6 @@
 //! Heads: what is one, what is none, and what is passed on of it.
 
-use reveille_http1::{Asked, Fault, RequestHead, ResponseHead, Table, write};
+use reveille_http1::{Asked, Fault, RequestHead, ResponseHead, Table};
 
 use crate::trace::{Came, LIMITS, requests, responses};
 
@@ -124,15 +124,4 @@ fn a_folded_field_of_an_answer_goes_on_as_one_line_and_blanks_before_a_colon_do_
         "a: 1\r\nb: 2 3 4\r\nc: d\r\ne: \r\nf: 6\r\n"
     );
     assert_eq!(length, came.len());
-}
-
-#[test]
-fn what_is_written_cannot_begin_another_field() {
-    let mut out = Vec::new();
-    for value in [&b"a\r\nb: c"[..], b"a\n", b"a\0", b"\x7f"] {
-        assert_eq!(write::field("x", value, &mut out), Err(write::BadValue));
-    }
-    assert!(out.is_empty());
-    write::field("x", b"a\tb \xe9", &mut out).expect("text");
-    assert_eq!(out, b"x: a\tb \xe9\r\n");
 }
