@@ -160,7 +160,7 @@ impl TrackedBody {
         }
     }
 
-    /// Ends before its time; the connection to the sandbox ends with it.
+    /// Socket before its time; the connection to the sandbox ends with it.
     fn end(&mut self, cut: Cut) -> Option<Result<Frame<Bytes>, Cut>> {
         let (reason, is_reset) = match &cut {
             Cut::Sandbox(error) => (

@@ -219,7 +219,7 @@ impl Error {
             | Self::Framing(text)
             | Self::NotImplemented(text)
             | Self::MethodNotAllowed(text) => Cow::Borrowed(text),
-            Self::Http1(fault) => Cow::Owned(format!("This is no HTTP/1.1: {fault}.")),
+            Self::Http1(fault) => Cow::Owned(format!("This is not valid HTTP/1.1: {fault}.")),
             Self::TooManyFields(most) => Cow::Owned(format!(
                 "The request has more than {most} header fields; send fewer."
             )),

@@ -309,7 +309,7 @@ impl Slot {
         self.tell(|entry| entry.answered(generation, now()));
     }
 
-    /// Ends whatever waits; the wake task ends with it.
+    /// Socket whatever waits; the wake task ends with it.
     pub(crate) fn end_all(&self) -> Vec<Waiter> {
         let mut state = self.state.lock();
         state.has_task = false;

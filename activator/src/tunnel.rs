@@ -25,7 +25,7 @@ use crate::metrics::Counted;
 use crate::server::{Mover, Serving, Tasks, Tether};
 use crate::slot::Activity;
 use crate::upstream::Connection;
-use crate::wire::Ends;
+use crate::wire::Socket;
 
 mod copy;
 mod stream;
@@ -54,22 +54,22 @@ enum Leaving {
 
 /// The same once it has left.
 enum End {
-    Http1(Ends),
+    Http1(Socket),
     Http2(Upgraded),
 }
 
 /// How an HTTP/1.1 connection hands its socket to the tunnel, once its client was told so.
 #[derive(Clone)]
-pub(crate) struct Handover(Arc<Mutex<Option<oneshot::Receiver<Ends>>>>);
+pub(crate) struct Handover(Arc<Mutex<Option<oneshot::Receiver<Socket>>>>);
 
 impl Handover {
     /// And the way to hand it over.
-    pub(crate) fn new() -> (Self, oneshot::Sender<Ends>) {
+    pub(crate) fn new() -> (Self, oneshot::Sender<Socket>) {
         let (hand, handed) = oneshot::channel();
         (Self(Arc::new(Mutex::new(Some(handed)))), hand)
     }
 
-    async fn ends(self) -> Option<Ends> {
+    async fn socket(self) -> Option<Socket> {
         let handed = self.0.lock().take();
         handed?.await.ok()
     }
@@ -154,7 +154,7 @@ impl Switch {
         let leaving = tasks.leaving();
         let Self { client, mover, .. } = self;
         let is_over_h2 = mover.is_some();
-        let sandbox = connection.into_ends();
+        let sandbox = connection.into_socket();
         let counted = Counted::on(tunnels);
         tasks.spawn(async move {
             let _counted = counted;
@@ -163,7 +163,7 @@ impl Switch {
             };
             let broken = sandbox.abort();
             let client = match client {
-                Leaving::Http1(client) => client.ends().await.map(End::Http1),
+                Leaving::Http1(client) => client.socket().await.map(End::Http1),
                 Leaving::Http2(client) => client.await.ok().map(End::Http2),
             };
             let Some(client) = client else {

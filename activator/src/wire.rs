@@ -11,15 +11,15 @@ use reveille_http1::Table;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-mod ends;
 mod head;
 mod outbox;
 mod reading;
+mod socket;
 
-pub(crate) use ends::{Abort, Ends};
 pub(crate) use head::{fields_of, write_fields};
 pub(crate) use outbox::{Coding, Outbox};
 pub(crate) use reading::{Read, Reading};
+pub(crate) use socket::{Abort, Socket, hang_up};
 
 /// Bytes read at a time.
 const READ: usize = 64 * 1024;
@@ -99,8 +99,8 @@ impl Wire {
     }
 
     /// What it is once it has left HTTP.
-    pub(crate) fn into_ends(self) -> Ends {
-        Ends::new(self.stream, self.unread.freeze())
+    pub(crate) fn into_socket(self) -> Socket {
+        Socket::new(self.stream, self.unread.freeze())
     }
 
     /// Whether the other side has neither said anything nor left without being asked. No system call where the runtime

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -18,11 +19,12 @@ use tracing::debug;
 
 use super::Client;
 use super::http1::{self, Ended};
-use super::socket::{Socket, Speaks, see_off};
+use super::socket::{First, Speaks, see_off};
 use super::tether::Streams;
 use crate::body::{Body, FromClient};
 use crate::metrics::Counted;
 use crate::proxy::{Gone, Proxy};
+use crate::wire::Socket;
 
 /// How long a connection may be idle between requests: longer than the 60 s of common load balancers in
 /// front, so that it is not this side that closes under a request on its way.
@@ -53,29 +55,36 @@ pub(super) async fn serve(
     super::tune(&stream, peer);
     let stream = Arc::new(stream);
     let client = Arc::new(Client::new(Arc::clone(&stream), peer));
-    let mut socket = Socket::new(Arc::clone(&client), proxy.config().header_read_timeout);
-    let Some(speaks) = first_bytes(&mut socket, &shutdown).await else {
+    let mut first = First::default();
+    let within = proxy.config().header_read_timeout;
+    let Some(speaks) = first_bytes(&mut first, &stream, within, &shutdown).await else {
         return;
     };
     match speaks {
-        Ok(Speaks::Http1) => match http1::serve(&client, socket.early(), &proxy, &shutdown).await {
+        Ok(Speaks::Http1) => match http1::serve(&client, first.bytes(), &proxy, &shutdown).await {
             Ended::Closed => see_off(&stream).await,
             Ended::Upgraded | Ended::Broken => {}
         },
-        Ok(Speaks::Http2) => match serve_http2(socket, client, &proxy, &shutdown).await {
-            Ok(()) => see_off(&stream).await,
-            Err(error) => debug!(%peer, %error, "connection failed"),
-        },
+        Ok(Speaks::Http2) => {
+            let preface = Bytes::copy_from_slice(first.bytes());
+            let socket = Socket::new(Arc::clone(&stream), preface);
+            match serve_http2(socket, client, &proxy, &shutdown).await {
+                Ok(()) => see_off(&stream).await,
+                Err(error) => debug!(%peer, %error, "connection failed"),
+            }
+        }
         Err(error) => debug!(%peer, %error, "no request"),
     }
 }
 
 /// What the client speaks; `None` if it has said nothing by the time of the shutdown.
 async fn first_bytes(
-    socket: &mut Socket,
+    first: &mut First,
+    stream: &TcpStream,
+    within: Duration,
     shutdown: &CancellationToken,
 ) -> Option<io::Result<Speaks>> {
-    let mut detect = pin!(socket.detect());
+    let mut detect = pin!(first.detect(stream, within));
     tokio::select! {
         biased;
         speaks = detect.as_mut() => Some(speaks),
@@ -114,7 +123,7 @@ async fn serve_http2(
     }
 }
 
-/// Begins a request. Not async, so that the socket knows of it as soon as its head is read.
+/// Begins a request. Not async, so that it counts as soon as its head is read.
 fn answer<'a>(
     proxy: &'a Proxy,
     client: &'a Arc<Client>,

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::rescue;
 use crate::tunnel::Handover;
-use crate::wire::{Ends, Outbox, Wire, fields_of, with_table};
+use crate::wire::{Outbox, Socket, Wire, fields_of, with_table};
 
 mod answer;
 
@@ -49,7 +49,7 @@ struct Session<'a> {
 struct Begun {
     request: Request<FromClient>,
     persists: bool,
-    tunnel: Option<oneshot::Sender<Ends>>,
+    tunnel: Option<oneshot::Sender<Socket>>,
 }
 
 /// Serves the connection, of which `early` was read already; after `shutdown` the request it has is finished,
@@ -270,7 +270,7 @@ impl Session<'_> {
     async fn switch(
         &mut self,
         response: Response<Body>,
-        tunnel: Option<oneshot::Sender<Ends>>,
+        tunnel: Option<oneshot::Sender<Socket>>,
     ) -> Ended {
         let mut persists = true;
         let answer = Answer::begin(
@@ -285,9 +285,9 @@ impl Session<'_> {
         }
         let mut inbound = self.inbound.lock();
         let unread = inbound.wire.unread().len();
-        let ends = Ends::new(Arc::clone(inbound.wire.stream()), inbound.wire.take(unread));
+        let socket = Socket::new(Arc::clone(inbound.wire.stream()), inbound.wire.take(unread));
         // Whoever waits for it may have been cut.
-        let _ = tunnel.map(|tunnel| tunnel.send(ends));
+        let _ = tunnel.map(|tunnel| tunnel.send(socket));
         Ended::Upgraded
     }
 

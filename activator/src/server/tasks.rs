@@ -57,7 +57,7 @@ impl Tasks {
         self.tracker.wait().await;
     }
 
-    /// Ends all at their next pause, and waits for it.
+    /// Socket all at their next pause, and waits for it.
     pub(crate) async fn cut(&self) {
         self.cut.cancel();
         self.finish().await;

@@ -52,7 +52,7 @@ impl Tether {
         STREAM.try_with(Arc::clone).ok()
     }
 
-    /// Ends the answer under way once `watch` has a reason. To be called while it is polled.
+    /// Socket the answer under way once `watch` has a reason. To be called while it is polled.
     pub(crate) fn watch(&self, watch: Watch) {
         self.state.lock().watch = Some(watch);
     }

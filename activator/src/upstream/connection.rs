@@ -29,7 +29,7 @@ use crate::body::{Progress, RequestBody};
 use crate::metrics::Counted;
 use crate::server::Tasks;
 use crate::slot::Endpoint;
-use crate::wire::Ends;
+use crate::wire::Socket;
 
 /// Bytes a pod may send on one h2 stream before its client takes them; on all streams of a connection
 /// sixteen times that, so that one slow client does not starve the others.
@@ -170,9 +170,9 @@ impl Connection {
     }
 
     /// The socket, once the sandbox has switched protocols on it; `None` of h2, where none does.
-    pub(crate) fn into_ends(self) -> Option<Ends> {
+    pub(crate) fn into_socket(self) -> Option<Socket> {
         match self.sender {
-            Sender::Http1(http1) => Some(http1.into_ends()),
+            Sender::Http1(http1) => Some(http1.into_socket()),
             Sender::Http2(_) => None,
         }
     }

@@ -18,7 +18,9 @@ use super::Life;
 use super::broken::{Broken, Unanswered};
 use crate::body::RequestBody;
 use crate::metrics::Counted;
-use crate::wire::{Coding, Ends, Outbox, Read, Reading, Wire, fields_of, with_table, write_fields};
+use crate::wire::{
+    Coding, Outbox, Read, Reading, Socket, Wire, fields_of, with_table, write_fields,
+};
 
 /// What the head of a response, or its trailers, may be.
 const LIMITS: Limits = Limits {
@@ -150,8 +152,8 @@ impl Http1 {
     }
 
     /// What it is once it has left HTTP.
-    pub(super) fn into_ends(self) -> Ends {
-        self.wire.into_ends()
+    pub(super) fn into_socket(self) -> Socket {
+        self.wire.into_socket()
     }
 
     /// Writes the head, and decides how the content goes.

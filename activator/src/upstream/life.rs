@@ -32,7 +32,7 @@ impl Life {
         self.over.cancelled().await;
     }
 
-    /// Ends this socket with the life.
+    /// Socket this socket with the life.
     pub(super) fn hold(&self, stream: &Arc<TcpStream>) {
         let mut streams = self.streams.lock();
         if streams.len() == streams.capacity() {
@@ -54,7 +54,7 @@ impl Life {
         }
     }
 
-    /// Ends the life that much later, unless its connections end first. To be awaited once: `None` if
+    /// Socket the life that much later, unless its connections end first. To be awaited once: `None` if
     /// somebody does already.
     pub(super) fn leave(self: Arc<Self>, grace: Duration) -> Option<impl Future<Output = ()>> {
         if self.is_leaving.swap(true, Ordering::Relaxed) {

@@ -223,6 +223,33 @@ async fn ports_of_one_pod_that_speak_h2_are_asked_in_http1_too() {
     assert!(pool.reuse(&endpoint, Risk::Once).is_some());
 }
 
+#[tokio::test]
+async fn a_server_that_speaks_first_is_sent_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.unwrap();
+        heard
+    });
+    let stream = dial(address, None).await.unwrap();
+    let mut sender = Sender::http1(stream, &Arc::default(), Counted::on(&Gauge::default()));
+    while !sender.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let Sender::Http1(mut http1) = sender else {
+        panic!("HTTP/1.1 was asked for");
+    };
+    let sent = http1.send(Request::new(RequestBody::empty())).await;
+    let unanswered = sent.err().unwrap();
+    assert!(unanswered.unsent.is_some());
+    assert!(matches!(unanswered.error, Broken::Unasked));
+    drop(http1);
+    assert!(served.await.unwrap().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_process_that_answers_no_ping_ends_its_exchanges() {
     let (mine, mut theirs) = tokio::io::duplex(64 * 1024);

@@ -1,4 +1,4 @@
-//! A socket that has left HTTP.
+//! A socket for who reads and writes a stream of bytes: a tunnel, or the library for HTTP/2.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +8,16 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// One end of a tunnel: the bytes that were read with the last head, and the socket.
-pub(crate) struct Ends {
+/// The socket, and the bytes that were read from it already.
+pub(crate) struct Socket {
     stream: Arc<TcpStream>,
     unread: Bytes,
 }
 
-impl Ends {
+impl Socket {
     pub(crate) fn new(stream: Arc<TcpStream>, unread: Bytes) -> Self {
         Self { stream, unread }
     }
@@ -39,7 +39,7 @@ impl Abort {
     }
 }
 
-impl AsyncRead for Ends {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,27 +52,48 @@ impl AsyncRead for Ends {
         }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
+            match read_ready(&self.stream, buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome.map(drop)),
+                outcome => return Poll::Ready(outcome),
             }
         }
     }
 }
 
-impl AsyncWrite for Ends {
+/// Reads what is there. A read that leaves room in the buffer has emptied the socket, so readiness is
+/// cleared without a second system call to be told so.
+fn read_ready(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut outcome = Ok(());
+    let _ = stream.try_io(Interest::READABLE, || match stream.try_read_buf(buf) {
+        Ok(read) if read > 0 && buf.remaining() > 0 => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            outcome = Err(error);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    });
+    outcome
+}
+
+impl AsyncWrite for Socket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
+        self.poll_write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -80,9 +101,33 @@ impl AsyncWrite for Ends {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match shutdown(self.stream.as_raw_fd(), Shutdown::Write) {
-            Ok(()) | Err(nix::errno::Errno::ENOTCONN) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(error.into())),
+        Poll::Ready(hang_up(&self.stream))
+    }
+}
+
+impl Socket {
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
         }
+    }
+}
+
+/// Says that nothing more will be sent.
+///
+/// # Errors
+/// If the connection failed.
+pub(crate) fn hang_up(stream: &TcpStream) -> io::Result<()> {
+    match shutdown(stream.as_raw_fd(), Shutdown::Write) {
+        Ok(()) | Err(nix::errno::Errno::ENOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
